@@ -1,0 +1,288 @@
+"""`sandbox`: one isolate for the length of a ``with`` block."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import IO, Any, TypeVar
+
+from isolate_fn._api.programs import Streams
+from isolate_fn._runtime import call, outcome, pool
+from isolate_fn._runtime.isolate import Ended, Isolate, OutOfTime, TooMuchOutput
+from isolate_fn._runtime.output import Output
+from isolate_fn._runtime.prepared import prepare
+from isolate_fn._runtime.report import Report
+from isolate_fn._runtime.toolbox import Toolbox
+from isolate_fn._transport.calls import encode_call, unbind
+from isolate_fn.errors import PolicyError
+from isolate_fn.policy.policy import Policy
+from isolate_fn.policy.unsupported import refuse_unbuilt
+
+T = TypeVar("T")
+
+
+class Sandbox:
+    """One isolate with a persistent worker and a file system of its own, until the block ends; made by `sandbox`.
+
+    State lives in it: what one call leaves in memory or in files, the next one finds. It is one trust domain.
+    Calls of several threads take turns.
+
+    Args:
+        policy: what may be done inside.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._prepared = prepare(policy, tools=True, by_value=True)
+        self._isolate: Isolate | None = None
+        self._toolbox: Toolbox | None = None
+        self._output = Output(policy.output, policy.limits.output)
+        self._signatures: dict[Any, call.Signature] = {}
+        self._last: call.Signature | None = None
+        self._lock = threading.Lock()
+        self._report: Report | None = None
+        self._why: BaseException | None = None
+
+    def __enter__(self) -> Sandbox:
+        """Build the isolate and check its walls.
+
+        Raises:
+            Unsupported, SetupError: it cannot be built here; says why.
+        """
+        if self._isolate is not None or self._report is not None:
+            raise PolicyError("sandbox", "this block was entered before", "write with sandbox(...) again")
+        isolate = pool.start(self._prepared)
+        try:
+            isolate.output = self._output
+            call.make_ready(isolate, self._prepared, None)
+            self._toolbox = Toolbox(isolate, self._prepared)
+            self._toolbox.make_ready()
+        except BaseException:
+            isolate.end()
+            raise
+        self._isolate = isolate
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Kill everything inside and wait until it is gone."""
+        if self._isolate is not None:
+            if self._isolate.alive():
+                self._isolate.ask_usage()
+            self._close()
+            self._output.finish()
+
+    def _close(self) -> None:
+        assert self._isolate is not None
+        isolate, self._isolate = self._isolate, None
+        isolate.end()
+        self._report = outcome.report_of(isolate, self._prepared, output=self._output)
+
+    def _open(self) -> tuple[Isolate, Toolbox]:
+        if self._isolate is None or self._toolbox is None:
+            if self._why is not None:
+                raise type(self._why)(*self._why.args) from self._why
+            raise PolicyError("sandbox", "the block is not open", "use it as `with sandbox(...) as box:`")
+        return self._isolate, self._toolbox
+
+    def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        """Call a function in the sandbox's worker and return its value or raise its exception.
+
+        Args:
+            function: any function that `isolated` could decorate.
+            *args: its arguments.
+            **kwargs: its keyword arguments.
+
+        Raises:
+            TimedOut: after ``timeout`` seconds; the sandbox is gone then.
+            LimitExceeded, Crashed, TransportError: likewise.
+            CallRejected: an argument cannot be sent; the sandbox goes on.
+        """
+        with self._lock:
+            isolate, _ = self._open()
+            began = time.monotonic()
+            deadline = None if self.policy.timeout is None else began + self.policy.timeout
+            function, args, kwargs = unbind(function, args, kwargs)
+            signature = self._sign(function)
+            encoded = encode_call(signature.reference, args, kwargs, known=signature is self._last)
+            try:
+                answer = call.converse(isolate, self._prepared, signature, encoded, deadline, lambda: None)
+                isolate.drain()
+            except BaseException as reason:
+                raise self._ended_by(reason, isolate) from None
+            self._last = signature
+            result: T = outcome.judge(answer, isolate, self._prepared, signature)
+            return result
+
+    def _sign(self, function: Callable[..., Any]) -> call.Signature:
+        signature = self._signatures.get(function)
+        if signature is None:
+            signature = self._signatures[function] = call.sign(function, self._prepared)
+        return signature
+
+    def _ended_by(self, reason: BaseException, isolate: Isolate) -> BaseException:
+        """End the sandbox for a reason, and return the error that names it."""
+        if isinstance(reason, OutOfTime):
+            reason = outcome.timed_out(self.policy.timeout or 0.0, isolate, self._prepared)
+        elif isinstance(reason, TooMuchOutput):
+            reason = outcome.too_much_output(isolate, self._prepared)
+        elif isinstance(reason, Ended):
+            reason = outcome.ended(isolate, self._prepared)
+        if isinstance(reason, Exception):
+            self._why = reason
+        self._close()
+        return reason
+
+    def run(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        input: str | bytes | None = None,  # noqa: A002 - the name in subprocess.run
+        capture_output: bool = False,
+        text: bool = False,
+        encoding: str | None = None,
+        stdin: int | IO[Any] | None = None,
+        stdout: int | IO[Any] | None = None,
+        stderr: int | IO[Any] | None = None,
+        timeout: float | None = None,
+        check: bool = False,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[Any]:
+        """Run a program inside; the contract of `subprocess.run`.
+
+        It has the sandbox's mounts, network and limits, and a filter that permits exec. Processes that it leaves behind
+        are killed when it ends. Without ``stdout`` or ``capture_output``, its output goes where the sandbox's goes.
+
+        Args:
+            argv: program and arguments; the program is looked up in PATH inside.
+            input: for its stdin; text with ``text`` or ``encoding``.
+            capture_output: keep both streams in the result.
+            text: streams are str, in UTF-8.
+            encoding: streams are str, in this encoding.
+            stdin: as for `subprocess.run`; nothing (``/dev/null``) if left out.
+            stdout: likewise; the sandbox's output if left out.
+            stderr: likewise; ``subprocess.STDOUT`` merges it.
+            timeout: seconds; the program and its children are killed then. The policy's if left out.
+            check: raise for a code other than 0.
+            cwd: directory inside.
+            env: its whole environment; the isolate's if left out.
+
+        Raises:
+            subprocess.TimeoutExpired, subprocess.CalledProcessError: as in `subprocess.run`.
+            FileNotFoundError: there is no such program inside.
+            LimitExceeded: it wrote more than ``limits.output``, or used more memory or time than allowed.
+        """
+        with self._lock:
+            isolate, toolbox = self._open()
+            limit = self.policy.timeout if timeout is None else timeout
+            streams = Streams(
+                self._output, input=input, capture_output=capture_output, text=text, encoding=encoding,
+                stdin=stdin, stdout=stdout, stderr=stderr,
+            )  # fmt: skip
+            words = [os.fspath(word) for word in argv]
+            if not words or isinstance(argv, (str, bytes)):
+                raise PolicyError("argv", f"{argv!r:.60} is not a list of words", "pass a list, such as ['ls', '-l']")
+            try:
+                code = toolbox.run(
+                    words,
+                    cwd=cwd,
+                    env=None if env is None else dict(env),
+                    descriptors=streams.theirs(),
+                    pump=streams.pump,
+                    deadline=None if limit is None else time.monotonic() + limit,
+                )
+            except OutOfTime:
+                out, err = streams.results()
+                raise subprocess.TimeoutExpired(words, limit or 0.0, out, err) from None
+            except TooMuchOutput:
+                raise outcome.too_much_output(isolate, self._prepared) from None
+            except FileNotFoundError as missing:
+                raise FileNotFoundError(missing.errno, missing.strerror, words[0]) from None
+            finally:
+                streams.close()
+            out, err = streams.results()
+        if check and code:
+            raise subprocess.CalledProcessError(code, words, out, err)
+        return subprocess.CompletedProcess(words, code, out, err)
+
+    def put(self, path_inside: str, content: bytes | bytearray | memoryview | os.PathLike[str] | IO[bytes]) -> None:
+        """Write a file inside.
+
+        Args:
+            path_inside: where; relative to the working directory. Missing directories are made.
+            content: bytes, the path of a file of the caller's, or an open binary file.
+
+        Raises:
+            OSError: it cannot be written there.
+            LimitExceeded: the sandbox's file system is full.
+        """
+        if isinstance(content, str):
+            raise PolicyError("put", "content is a str", "pass bytes, or pathlib.Path(...) for a file to copy")
+        if isinstance(content, os.PathLike):
+            with open(content, "rb") as file:
+                data: bytes | bytearray | memoryview = file.read()
+        elif isinstance(content, (bytes, bytearray, memoryview)):
+            data = content
+        elif isinstance(content, io.TextIOBase):
+            raise PolicyError("put", "the file is open as text", "open it with mode 'rb'")
+        else:
+            data = content.read()
+        with self._lock:
+            self._open()[1].put(_path("put", path_inside), data)
+
+    def get(self, path_inside: str) -> bytes:
+        """Return the content of a regular file inside. It is hostile data, whatever its name says.
+
+        Args:
+            path_inside: relative to the working directory.
+
+        Raises:
+            OSError: it does not exist, or is a directory, a link, a device or a pipe.
+            LimitExceeded: it is bigger than ``limits.result``.
+        """
+        with self._lock:
+            return self._open()[1].get(_path("get", path_inside))
+
+    def report(self) -> Report:
+        """Return what is in force and what was used so far; also after the block."""
+        with self._lock:
+            if self._isolate is None:
+                if self._report is None:
+                    raise PolicyError("sandbox", "the block was never open", "use `with sandbox(...) as box:`")
+                return self._report
+            self._isolate.ask_usage()
+            self._isolate.drain()
+            return outcome.report_of(self._isolate, self._prepared, output=self._output)
+
+
+def _path(field: str, path: str) -> str:
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise PolicyError(field, f"{path!r:.60} is not a path", "pass a path inside, such as 'input.png'")
+    return text
+
+
+def sandbox(*, policy: Policy | None = None, **options: Any) -> Sandbox:
+    """Open a sandbox for the length of a ``with`` block.
+
+    Args:
+        policy: options to start from; the others override it.
+        **options: as for `isolated`.
+
+    Raises:
+        PolicyError: an option does not exist, has the wrong type or is out of range; a mount's source is missing.
+        Unsupported: an option that this version or this machine cannot enforce.
+    """
+    made = Policy.from_options(policy, **options)
+    refuse_unbuilt(made)
+    return Sandbox(made)
+
+
+__all__ = ["Sandbox", "sandbox"]

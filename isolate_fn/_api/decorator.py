@@ -1,0 +1,211 @@
+"""`isolated`: a function that runs inside its own sandbox, and looks like itself otherwise."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from isolate_fn._runtime.report import Enforcement
+from isolate_fn.errors import PolicyError, Unsupported
+from isolate_fn.policy.policy import Policy
+from isolate_fn.policy.unsupported import refuse_unbuilt
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Isolated(Generic[P, R]):
+    """A function that runs inside its own sandbox; made by `isolated`.
+
+    Calling it sends the call to an isolate and returns the function's value or raises its exception. Importing or
+    decorating starts nothing.
+
+    Attributes:
+        policy: what a call may do.
+        __wrapped__: the plain function; calling it runs it unprotected, in this process.
+    """
+
+    __isolate_fn__ = True
+
+    def __init__(self, function: Callable[P, R], policy: Policy) -> None:
+        self.policy = policy
+        self.__wrapped__: Callable[P, R] = function
+        functools.update_wrapper(self, _plain(function))
+        self._signatures: dict[object, Any] = {}
+        self._by_value: bool | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        from isolate_fn._runtime import call
+
+        if _inside():
+            return self._inside_call(args, kwargs)
+        prepared = self._prepared()
+        signature = self._signatures.get(prepared)
+        if signature is None:
+            self._signatures.clear()
+            signature = self._signatures[prepared] = call.sign(self.__wrapped__, prepared)
+        result: R = call.run(prepared, signature, self.__wrapped__, args, kwargs)
+        return result
+
+    def _prepared(self) -> Any:
+        from isolate_fn._runtime.prepared import prepare
+
+        from isolate_fn._transport.calls import function_reference
+
+        if self._by_value is None:
+            self._by_value = function_reference(self.__wrapped__).location is None
+        return prepare(self.policy, by_value=self._by_value)
+
+    def _inside_call(self, args: Any, kwargs: Any) -> R:
+        """A call from inside an isolate: of the very function that runs here it is plain recursion, else an error."""
+        from isolate_fn._runtime import serve
+
+        if serve.runs(self.__wrapped__):
+            return self.__wrapped__(*args, **kwargs)
+        name = getattr(self, "__name__", "function")
+        raise PolicyError(
+            "nested isolation",
+            f"{name}() is isolated itself and was called inside an isolate, which cannot start another",
+            f"call {name}.__wrapped__(...) there, to run it in the isolate that is already around",
+        )
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """Bind like a function, so that methods work; the instance travels as the first argument."""
+        function = self.__wrapped__
+        if isinstance(function, staticmethod):
+            return self
+        if isinstance(function, classmethod):
+            return MethodType(self, owner if owner is not None else type(instance))
+        return self if instance is None else MethodType(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<isolated {getattr(self, '__qualname__', self.__wrapped__)}>"
+
+    def __reduce__(self) -> Any:
+        """Travel as the function behind; what calls it inside is told that isolates do not nest."""
+        from isolate_fn._transport.received import load_stand_in
+
+        return (load_stand_in, (self.__wrapped__,))
+
+    def options(self, **changes: Any) -> Isolated[P, R]:
+        """Return the same function under changed options.
+
+        Args:
+            **changes: options of `isolated`; each replaces the present value as a whole.
+
+        Raises:
+            PolicyError: an option does not exist or has a wrong value.
+        """
+        return Isolated(self.__wrapped__, Policy.from_options(self.policy, **changes))
+
+    def enforcement(self) -> Enforcement:
+        """Start one isolate, check its walls, and return what is in force for calls of this function.
+
+        Raises:
+            Unsupported, SetupError: the same that a call would raise.
+        """
+        from isolate_fn._runtime import call, outcome, pool
+
+        prepared = self._prepared()
+        isolate = pool.start(prepared)
+        try:
+            call.make_ready(isolate, prepared, None)
+            return outcome.enforcement_of(isolate, prepared)
+        finally:
+            isolate.end()
+
+    def warm_up(self, n: int = 1) -> None:
+        """Have ``n`` isolates built and waiting, so that the next calls find them.
+
+        Args:
+            n: how many, at least 1.
+
+        Raises:
+            PolicyError: ``n`` is not a positive number.
+            Unsupported, SetupError: the same that a call would raise.
+        """
+        from isolate_fn._runtime import pool
+
+        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+            raise PolicyError("warm_up", f"{n!r} is not a positive whole number", "pass how many isolates shall wait")
+        pool.top_up(self._prepared(), n)
+
+    def close(self) -> None:
+        """End the isolates that wait for calls of this function's policy. Later calls start new ones."""
+        from isolate_fn._runtime import pool
+
+        pool.close(self._prepared())
+
+
+def _plain(function: Any) -> Any:
+    return function.__func__ if isinstance(function, (staticmethod, classmethod)) else function
+
+
+def _inside() -> bool:
+    """True inside an isolate; only its worker has this module imported."""
+    import sys
+
+    serve = sys.modules.get("isolate_fn._runtime.serve")
+    return serve is not None and bool(serve.serving)
+
+
+@overload
+def isolated(function: Callable[P, R], /) -> Isolated[P, R]: ...
+
+
+@overload
+def isolated(*, policy: Policy | None = None, **options: Any) -> Callable[[Callable[P, R]], Isolated[P, R]]: ...
+
+
+def isolated(function: Any = None, /, *, policy: Policy | None = None, **options: Any) -> Any:
+    """Run a function inside its own Linux sandbox: same call, same result, nothing of the host within reach.
+
+    Args:
+        function: when used without parentheses.
+        policy: options to start from; the others override it.
+        **options: see `Policy`, whose fields they are.
+
+    Returns:
+        An `Isolated` that is called like the function, or a decorator.
+
+    Raises:
+        PolicyError: an option does not exist, has the wrong type or is out of range; the decorated object is a class
+            or no function. Nothing was started.
+        Unsupported: an option that this version cannot enforce.
+    """
+    made = Policy.from_options(policy, **options)
+    refuse_unbuilt(made)
+    if function is None:
+        return lambda target: _decorate(target, made)
+    return _decorate(function, made)
+
+
+def _decorate(function: Any, policy: Policy) -> Isolated[Any, Any]:
+    if isinstance(function, type):
+        raise PolicyError(
+            "isolated", f"{function.__qualname__} is a class", "decorate its methods one by one, or a function that uses it"
+        )
+    plain = _plain(function)
+    if isinstance(plain, Isolated):
+        raise PolicyError("isolated", f"{plain!r} is isolated already", "use .options(...) to change its policy")
+    if not callable(plain):
+        raise PolicyError("isolated", f"{function!r:.100} is no function", "decorate a function or a method")
+    for kind, what in (
+        (inspect.iscoroutinefunction, "an async function"),
+        (inspect.isgeneratorfunction, "a generator function"),
+        (inspect.isasyncgenfunction, "an async generator function"),
+    ):
+        if kind(plain):
+            name = getattr(plain, "__qualname__", "the function")
+            raise Unsupported(
+                f"isolating {what}",
+                "a plain function in this version",
+                name,
+                "decorate a plain function that returns a value or a list, and call it from here",
+            )
+    if policy.name is None:
+        policy = Policy.from_options(policy, name=getattr(plain, "__qualname__", None))
+    return Isolated(function, policy)

@@ -1,0 +1,1 @@
+"""Acts: the child side, irreversible, in straight lines. All decisions were taken in the parent (``_plan``)."""

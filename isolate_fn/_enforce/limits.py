@@ -1,0 +1,36 @@
+"""Descriptors and resource limits of the worker."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+from isolate_fn._enforce.scene import Scene
+from isolate_fn._sys import calls
+
+CHANNEL = 3
+
+
+def only_our_descriptors(scene: Scene) -> None:
+    """Leave exactly four descriptors: /dev/null, the two output pipes, and the channel at 3.
+
+    Each is first moved out of the way of the numbers it could be overwritten at.
+    """
+    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    wanted = (null, scene.descriptors["stdout"], scene.descriptors["stderr"], scene.descriptors[scene.role])
+    high = [os.dup(descriptor) for descriptor in wanted]
+    while min(high) <= CHANNEL:
+        high = [os.dup(descriptor) for descriptor in high]
+    for number, descriptor in enumerate(high):
+        os.dup2(descriptor, number, inheritable=number < CHANNEL)
+    calls.close_from(CHANNEL + 1)
+    scene.old_proc = -1
+
+
+def resource_limits(scene: Scene) -> None:
+    """Set the rlimits, soft and hard alike: a soft limit below the hard one is a suggestion (setrlimit(2))."""
+    for name, soft, hard in scene.plan.rlimits:
+        ceiling = resource.getrlimit(name)[1]
+        if ceiling != resource.RLIM_INFINITY:
+            soft, hard = (ceiling if value == resource.RLIM_INFINITY else min(value, ceiling) for value in (soft, hard))
+        resource.setrlimit(name, (soft, hard))

@@ -1,0 +1,51 @@
+"""The two locks that code inside cannot open: Landlock, then the seccomp filter."""
+
+from __future__ import annotations
+
+import os
+
+from isolate_fn._enforce.scene import Scene
+from isolate_fn._plan.orders import LandlockOrders
+from isolate_fn._sys import calls
+from isolate_fn._sys import constants as k
+
+
+def landlock(scene: Scene) -> None:
+    """Restrict files, TCP ports and scopes. After all mounts, which it forbids; while single-threaded.
+
+    Paths are opened inside the new root; the rights were computed in the parent.
+    """
+    plan = scene.plan
+    orders = {"init": plan.landlock_init, "worker": plan.landlock, "tools": plan.landlock_tools}[scene.role]
+    if orders is not None:
+        restrict(orders)
+
+
+def restrict(orders: LandlockOrders) -> None:
+    """Build a rule set from plain integers and put this thread under it (landlock(7), Linux 5.13)."""
+    ruleset = calls.landlock_create_ruleset(
+        orders.handled_fs, orders.handled_net, orders.scoped, size=orders.attribute_size
+    )
+    try:
+        for path, access in orders.path_rules:
+            try:
+                beneath = os.open(path, k.O_PATH | os.O_CLOEXEC)
+            except FileNotFoundError:
+                if path.startswith("/proc"):  # the tree has none where the host's is masked
+                    continue
+                raise
+            try:
+                calls.landlock_add_path(ruleset, access, beneath)
+            finally:
+                os.close(beneath)
+        calls.landlock_restrict_self(ruleset)
+    finally:
+        os.close(ruleset)
+
+
+def filter_calls(scene: Scene) -> None:
+    """Install the base filter, last: it takes away the calls that every step before it used."""
+    plan = scene.plan
+    program = {"init": plan.filter_init, "worker": plan.filter_worker, "tools": plan.filter_tools}[scene.role]
+    if program:
+        calls.seccomp_filter(program)

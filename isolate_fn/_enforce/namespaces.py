@@ -1,0 +1,114 @@
+"""Namespaces, the id maps, and what belongs to them: loopback, host name, keyring, session."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import struct
+
+from isolate_fn._enforce.scene import Scene
+from isolate_fn._sys import calls
+from isolate_fn._sys import constants as k
+
+
+def die_with_the_spawner(scene: Scene) -> None:
+    """Ask for SIGKILL when the spawner's only thread ends; the spawner is single-threaded, so thread and process agree."""
+    calls.prctl(k.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def own_session(scene: Scene) -> None:
+    """Leave the session, and with it any controlling terminal (TIOCSTI, CVE-2017-5226)."""
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    os.umask(0o022)
+
+
+def join_cgroup(scene: Scene) -> None:
+    """Move into the cgroup whose ``cgroup.procs`` the caller opened; "0" is the writer itself (cgroups(7))."""
+    descriptor = scene.descriptors.get("cgroup", -1)
+    if descriptor >= 0:
+        os.write(descriptor, b"0")
+
+
+def prefer_us_when_memory_is_short(scene: Scene) -> None:
+    """Offer this tree to the kernel's OOM killer before anything else of the host. Raising the score needs no privilege."""
+    score = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=scene.old_proc)
+    try:
+        os.write(score, b"1000")
+    finally:
+        os.close(score)
+
+
+def empty_keyring(scene: Scene) -> None:
+    """Join a new session keyring: keyrings are in no namespace, so the caller's would stay reachable."""
+    calls.join_new_session_keyring()
+
+
+def keep_old_proc(scene: Scene) -> None:
+    """Hold the host's /proc by descriptor: the id maps are written through it after the old root has gone."""
+    scene.old_proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def leave_namespaces(scene: Scene) -> None:
+    """Unshare all but the user namespace (entered last), the pid namespace (by the fork) and the mounts (below)."""
+    calls.unshare(scene.plan.namespaces)
+
+
+def loopback_up(scene: Scene) -> None:
+    """Switch the new network namespace's only interface on: SIOCSIFFLAGS of netdevice(7)."""
+    if not scene.plan.namespaces & k.CLONE_NEWNET:
+        return
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sh22x", b"lo", 0)
+        flags = struct.unpack_from("16sh", fcntl.ioctl(control, k.SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(control, k.SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | k.IFF_UP))
+
+
+def name_the_host(scene: Scene) -> None:
+    """Replace the host's name in the new UTS namespace."""
+    calls.set_hostname(scene.plan.hostname)
+
+
+def enter_user_namespace(scene: Scene) -> None:
+    """Enter a user namespace that owns nothing: the mount tree and the network belong to the one outside.
+
+    The maps are written by init, which still has the privilege outside; this side only says under which
+    number the host's /proc knows it, and waits.
+    """
+    calls.unshare(k.CLONE_NEWUSER)
+    ready, go = scene.descriptors["map_ready"], scene.descriptors["map_go"]
+    os.write(ready, os.readlink("self", dir_fd=scene.old_proc).encode())
+    if os.read(go, 1) != b"1":
+        raise OSError(0, "init ended before it had written the id maps", "uid_map")
+
+
+def write_id_maps(scene: Scene, pid: str) -> None:
+    """Write one-line id maps of a role process from outside: ``inner outer 1``. See user_namespaces(7)."""
+    line = f"{scene.plan.inner_id} {scene.start.outer_id} 1".encode()
+    group = f"{scene.plan.inner_id} {scene.start.outer_group} 1".encode()
+    for name, text in (("setgroups", b"deny"), ("uid_map", line), ("gid_map", group)):
+        target = os.open(f"{pid}/{name}", os.O_WRONLY, dir_fd=scene.old_proc)
+        try:
+            os.write(target, text)
+        except OSError as failure:
+            raise OSError(failure.errno, failure.strerror, name) from None
+        finally:
+            os.close(target)
+
+
+def no_nested_user_namespaces(scene: Scene) -> None:
+    """Allow no user namespace below this one, should the filter ever fail: 0 cannot be raised without capabilities.
+
+    A container may show /proc/sys read-only; the filter then stands alone and the caller is told.
+    """
+    try:
+        limit = os.open("sys/user/max_user_namespaces", os.O_WRONLY, dir_fd=scene.old_proc)
+    except OSError as refused:
+        scene.notes.append(f"user.max_user_namespaces inside could not be set to 0 ({refused.strerror})")
+        return
+    try:
+        os.write(limit, b"0")
+    finally:
+        os.close(limit)

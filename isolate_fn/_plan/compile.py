@@ -1,0 +1,204 @@
+"""Policy and features in, orders out. Pure: the kernel and the file system were looked at before."""
+
+from __future__ import annotations
+
+import math
+import resource
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from isolate_fn._plan import sharing
+from isolate_fn._plan.landlock import downgrade, landlock_for_init, landlock_wanted
+from isolate_fn._plan.orders import LandlockOrders, MountOrder, Plan
+from isolate_fn._plan.seccomp_base import init_filter, worker_filter
+from isolate_fn._sys import constants as k
+from isolate_fn._sys.features import Features
+from isolate_fn.errors import Unsupported
+from isolate_fn.policy.limits import Limits
+from isolate_fn.policy.policy import Policy
+from isolate_fn.policy.tokens import HostNetwork, NoLandlock, NoSeccomp
+
+INNER_ID = 1000
+OLDEST_KERNEL = (5, 10)
+MACHINES = ("x86_64", "aarch64")
+
+# Beside the user's own processes: interpreter and libraries may not be able to do without a few.
+_STACK = 8 << 20
+_MEMLOCK = 64 << 10
+_DEVICES = tuple(
+    MountOrder("device", f"/dev/{name}", f"/dev/{name}", is_directory=False)
+    for name in ("null", "zero", "full", "random", "urandom")
+)
+
+
+class Compiled(NamedTuple):
+    """A plan, and what it could not include.
+
+    Attributes:
+        plan: the orders.
+        dropped: sentences for the report.
+        layers: walls that the plan puts up, by name.
+    """
+
+    plan: Plan
+    dropped: tuple[str, ...]
+    layers: tuple[str, ...]
+
+
+class Surroundings(NamedTuple):
+    """What was found out about the caller's interpreter, for the worker.
+
+    Attributes:
+        sys_path: directories and archives to import from, as seen inside.
+        editable: (module, path) of editable installs with an import finder.
+        prefixes: (prefix, exec_prefix).
+    """
+
+    sys_path: tuple[str, ...]
+    editable: tuple[tuple[str, str], ...]
+    prefixes: tuple[str, str]
+
+
+def compile_plan(
+    policy: Policy,
+    features: Features,
+    mounts: Sequence[MountOrder],
+    surroundings: Surroundings,
+    *,
+    tools: bool,
+    removed: tuple[str, ...] = (),
+) -> Compiled:
+    """Decide everything that one policy's isolates are told.
+
+    Args:
+        policy: what is wanted.
+        features: what this kernel can do.
+        mounts: the file tree, in order.
+        surroundings: of the interpreter.
+        tools: also start the process that runs programs (``sandbox`` blocks).
+        removed: walls to take away, by step name; only tests do.
+
+    Raises:
+        Unsupported: the kernel lacks what ``policy.require`` needs; says what was found and what to do.
+    """
+    check_engine(policy, features)
+    network = policy.network is True
+    writable = sharing.own_places(policy.cwd)
+    landlock, landlock_tools, landlock_init, dropped = _landlock(policy, features, (*mounts, *_DEVICES), writable)
+    seccomp = features.seccomp and NoSeccomp not in policy.accept
+    on_denied = "kill" if policy.on_denied == "kill" else "errno"
+    if policy.on_denied == "report":
+        dropped += ("on_denied='report': denied system calls fail with their errno, but are not recorded yet",)
+    own_network = not (network or HostNetwork in policy.accept)
+    once = sharing.shared(mounts, policy.cwd)
+    directories, files = sharing.mount_points(mounts, once, policy.cwd)
+    plan = Plan(
+        name=policy.name or "",
+        mounts=tuple(mounts),
+        shared=once,
+        mount_points=directories,
+        file_points=files,
+        rootfs_size=policy.limits.rootfs_size,
+        rootfs_inodes=policy.limits.rootfs_inodes,
+        cwd=policy.cwd,
+        hostname="isolate",
+        namespaces=k.CLONE_NEWIPC | k.CLONE_NEWUTS | k.CLONE_NEWCGROUP | (k.CLONE_NEWNET if own_network else 0),
+        inner_id=INNER_ID,
+        mount_api="detached" if features.mount_setattr else "classic",
+        rlimits=rlimits(policy.limits),
+        landlock=landlock,
+        landlock_tools=landlock_tools,
+        landlock_init=landlock_init,
+        filter_worker=worker_filter(features.machine, network=network, on_denied=on_denied) if seccomp else b"",
+        filter_tools=worker_filter(features.machine, exec=True, network=network, on_denied=on_denied)
+        if seccomp and tools
+        else b"",
+        filter_init=init_filter(features.machine) if seccomp else b"",
+        roles=("worker", "tools") if tools else ("worker",),
+        memory=policy.limits.memory or 0,
+        cpu_time=policy.limits.cpu_time or 0.0,
+        sys_path=surroundings.sys_path,
+        editable=surroundings.editable,
+        prefixes=surroundings.prefixes,
+        open_check=on_denied != "kill" and seccomp,
+        removed=removed,
+    )
+    return Compiled(plan, dropped, _layers(plan, own_network=own_network))
+
+
+def check_engine(policy: Policy, features: Features) -> None:
+    """Refuse early, with the cause, what this machine cannot do.
+
+    Raises:
+        Unsupported: kernel too old, architecture without tables, no user namespaces, no seccomp.
+    """
+    if features.machine not in MACHINES:
+        needs = " or ".join(MACHINES)
+        raise Unsupported("engine 'namespaces'", needs, features.machine, "run on one of these architectures")
+    if features.kernel < OLDEST_KERNEL:
+        found = "Linux {}.{}".format(*features.kernel)
+        raise Unsupported("engine 'namespaces'", "Linux 5.10", found, "run on a newer kernel")
+    if not (features.privileged or features.userns):
+        raise Unsupported(
+            "engine 'namespaces'",
+            "user namespaces, or root with CAP_SYS_ADMIN",
+            features.userns_cause or "neither",
+            "allow them: sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces=10000, "
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+        )
+    needs_filter = policy.require is None or "syscalls" in policy.require
+    if not features.seccomp and needs_filter and NoSeccomp not in policy.accept:
+        raise Unsupported(
+            "require='syscalls'", "seccomp filters (CONFIG_SECCOMP_FILTER)", "none", "run on a kernel that has them"
+        )
+
+
+def _landlock(
+    policy: Policy, features: Features, mounts: Sequence[MountOrder], writable: Sequence[str]
+) -> tuple[LandlockOrders | None, LandlockOrders | None, LandlockOrders | None, tuple[str, ...]]:
+    """Return the rule sets of worker, tools and init, and what this kernel's Landlock lacks of them."""
+    if NoLandlock in policy.accept:
+        return None, None, None, ()
+    if not features.landlock:
+        return None, None, None, (f"landlock: {features.landlock_cause}; the mounts alone guard files",)
+    network = policy.network is True
+    wanted = landlock_wanted(mounts, writable, exec=False, network=network)
+    worker, dropped = downgrade(wanted, features.landlock)
+    tools, _ = downgrade(landlock_wanted(mounts, writable, exec=True, network=network), features.landlock)
+    init, _ = landlock_for_init(features.landlock)
+    return worker, tools, init, tuple(f"landlock: {sentence}" for sentence in dropped)
+
+
+def rlimits(limits: Limits) -> tuple[tuple[int, int, int], ...]:
+    """Return (resource, soft, hard) of the worker, soft and hard alike.
+
+    RLIMIT_CORE is 1 and not 0: a piped core handler still runs at 0, and does not at 1 (core(5)). CPU time is rounded
+    up to whole seconds here; the exact limit is init's to watch.
+    """
+    table = {
+        resource.RLIMIT_NPROC: limits.processes,
+        resource.RLIMIT_NOFILE: limits.open_files,
+        resource.RLIMIT_CORE: 1,
+        resource.RLIMIT_STACK: _STACK,
+        resource.RLIMIT_MEMLOCK: _MEMLOCK,
+        resource.RLIMIT_MSGQUEUE: 0,
+        resource.RLIMIT_NICE: 0,
+        resource.RLIMIT_RTPRIO: 0,
+        resource.RLIMIT_SIGPENDING: 256,
+    }
+    if limits.file_size is not None:
+        table[resource.RLIMIT_FSIZE] = limits.file_size
+    if limits.cpu_time is not None:
+        table[resource.RLIMIT_CPU] = math.ceil(limits.cpu_time) + 1
+    if limits.address_space is not None:
+        table[resource.RLIMIT_AS] = limits.address_space
+    return tuple((name, value, value) for name, value in table.items())
+
+
+def _layers(plan: Plan, *, own_network: bool) -> tuple[str, ...]:
+    layers = ["user namespace", "mount namespace", "pid namespace", "ipc namespace", "uts namespace", "cgroup namespace"]
+    layers += ["network namespace"] if own_network else []
+    layers += ["capabilities", "no_new_privs", "rlimits"]
+    layers += ["landlock"] if plan.landlock is not None else []
+    layers += ["seccomp"] if plan.filter_worker else []
+    return tuple(layer for layer in layers if layer not in plan.removed)

@@ -1,0 +1,130 @@
+"""What the child is told: plain tuples, nothing in here is a question.
+
+These types cross from the caller to the spawner and are read by code after the point of no return, so they are
+named tuples of plain values: cheap to import, cheap to unpickle, impossible to change on the way.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class MountOrder(NamedTuple):
+    """One entry of the isolate's file tree; entries are carried out in order.
+
+    Attributes:
+        kind: ``"bind"``, ``"tmpfs"``, ``"file"``, ``"symlink"``, ``"device"`` or ``"directory"``.
+        destination: absolute, normalised path inside the new root (no ``..``, no ``.``, no trailing slash).
+        source: host path with every symlink already resolved (bind, device), or the target text (symlink).
+        read_only: bind and tmpfs: make it and everything mounted below it read-only.
+        noexec: bind and tmpfs: refuse execve(2) and executable mappings of files below it.
+        is_directory: bind: the source is a directory (else a file; the mount point is then made as a file).
+        size: tmpfs: bytes.
+        data: file: its content.
+        granted: True when the user asked for it (a mount word), False for the runtime's own mounts.
+        origin: which word asked for it, for error messages: ``"mounts[2] ro('/data')"`` or ``"runtime: stdlib"``.
+        remap: id-map the mount although nobody asked for it, because not every user may read the source.
+    """
+
+    kind: str
+    destination: str
+    source: str = ""
+    read_only: bool = True
+    noexec: bool = False
+    is_directory: bool = True
+    size: int = 0
+    data: bytes = b""
+    granted: bool = False
+    origin: str = ""
+    remap: bool = False
+
+
+class LandlockOrders(NamedTuple):
+    """A Landlock rule set as plain integers: what is handled (denied unless a rule allows it), and the rules."""
+
+    handled_fs: int
+    handled_net: int
+    scoped: int
+    path_rules: tuple[tuple[str, int], ...]
+    attribute_size: int
+
+
+class Plan(NamedTuple):
+    """Everything one isolate is told. Compiled once per policy, sent once per spawner, shared by its isolates.
+
+    Attributes:
+        name: of the policy, for messages.
+        mounts: the file tree, in order.
+        mount_points: directories that the shared tree must have for what is mounted per isolate.
+        file_points: likewise, files.
+        shared: for each mount order, whether it is carried out once for all isolates of the plan.
+        rootfs_size: bytes of the root tmpfs, shared by ``/tmp``, ``/dev/shm`` and the working directory.
+        rootfs_inodes: files and directories that it may hold.
+        cwd: working directory, absolute.
+        hostname: of the new UTS namespace.
+        namespaces: CLONE_NEW* flags that init unshares (user, pid and mount come from other steps).
+        inner_id: user and group id of the worker inside its user namespace.
+        mount_api: ``"detached"`` (open_tree, mount_setattr; Linux 5.12) or ``"classic"`` (mount(2)).
+        rlimits: (resource, soft, hard) of the worker.
+        landlock: rule set of the worker; None where the kernel has none.
+        landlock_tools: of the process that starts tools, which may execute files.
+        landlock_init: rule set of PID 1; None where the kernel has none.
+        filter_worker: assembled seccomp program of the worker, empty for none.
+        filter_tools: of the process that starts tools, empty for none.
+        filter_init: of PID 1, empty for none.
+        roles: processes that init starts: ``("worker",)`` or ``("worker", "tools")``.
+        memory: bytes of the whole process tree that init watches, 0 for no limit.
+        cpu_time: seconds of the whole process tree that init watches, 0 for no limit.
+        sys_path: the worker's ``sys.path``.
+        editable: (module name, path) of editable installs that work by an import finder.
+        prefixes: ``(sys.prefix, sys.exec_prefix)`` of the caller.
+        open_check: whether the self-check may try an unshare under the filter (not where a denial kills).
+        removed: names of walls taken away; only the test helpers fill it, every report lists it.
+    """
+
+    name: str
+    mounts: tuple[MountOrder, ...]
+    shared: tuple[bool, ...]
+    mount_points: tuple[str, ...]
+    file_points: tuple[str, ...]
+    rootfs_size: int
+    rootfs_inodes: int
+    cwd: str
+    hostname: str
+    namespaces: int
+    inner_id: int
+    mount_api: str
+    rlimits: tuple[tuple[int, int, int], ...]
+    landlock: LandlockOrders | None
+    landlock_tools: LandlockOrders | None
+    landlock_init: LandlockOrders | None
+    filter_worker: bytes
+    filter_tools: bytes
+    filter_init: bytes
+    roles: tuple[str, ...]
+    memory: int
+    cpu_time: float
+    sys_path: tuple[str, ...]
+    editable: tuple[tuple[str, str], ...]
+    prefixes: tuple[str, str]
+    open_check: bool
+    removed: tuple[str, ...] = ()
+
+
+class Start(NamedTuple):
+    """What differs between two isolates of one plan.
+
+    Attributes:
+        plan_id: number under which the spawner knows the plan.
+        outer_id: host user id the worker runs under.
+        outer_group: host group id the worker runs under.
+        idmap_from: host id of the caller whose files become the isolate's own through id-mapped mounts, -1 for none.
+        descriptors: roles of the descriptors that travel with the message, in order:
+            ``status``, ``worker``, ``tools``, ``stdout``, ``stderr``, ``cgroup``.
+    """
+
+    plan_id: int
+    outer_id: int
+    outer_group: int
+    idmap_from: int
+    descriptors: tuple[str, ...]

@@ -1,0 +1,374 @@
+"""System calls that isolates get for some arguments only: data, with a reason for each rule.
+
+Ints are compared in their low 32 bits and pointers in 64 (see `conditions.py`). What cannot be filtered,
+because it lies behind a pointer, shapes the tables: paths (Landlock and mounts carry those), addresses given
+to sendmsg(2) (so only stream pairs can be made at all), and the structures of clone3(2) and openat2(2)
+(answered ENOSYS, which makes every libc fall back to calls whose arguments can be read).
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import NamedTuple
+
+from isolate_fn._plan.conditions import Arg, Condition
+from isolate_fn._plan.seccomp import Action, fail_with
+from isolate_fn._sys.seccomp_constants import (
+    CLONE_NAMESPACES,
+    PR_CAP_AMBIENT_IS_SET,
+    PR_SET_VMA_ANON_NAME,
+    SOCK_TYPE_MASK,
+    SOL_SOCKET,
+    ArchPrctl,
+    CloneFlag,
+    Family,
+    Fcntl,
+    FilterFlag,
+    Ioctl,
+    MessageFlag,
+    ModeBit,
+    NetfilterOption,
+    OpenFlag,
+    Prctl,
+    Protection,
+    Protocol,
+    RandomFlag,
+    SeccompOperation,
+    SocketOption,
+    SockType,
+    TcpOption,
+)
+
+
+class Checked(NamedTuple):
+    """Calls allowed when all conditions hold. Several entries for one call are or-ed.
+
+    Attributes:
+        reason: why it is allowed, or why only so.
+        names: the calls, separated by spaces.
+        conditions: all must hold.
+        otherwise: what the call is answered where no entry matches; None for the policy's default.
+    """
+
+    reason: str
+    names: str
+    conditions: tuple[Condition, ...]
+    otherwise: Action | None = None
+
+
+ENOTTY = fail_with(errno.ENOTTY)
+
+_CREATES = OpenFlag.CREAT | OpenFlag.TMPFILE
+#: A set-user-ID file in a writable mount would hand its owner's rights to whoever runs it on the host.
+_SET_ID = ModeBit.SET_USER_ID | ModeBit.SET_GROUP_ID
+
+WORKER_CHECKED = (
+    Checked("opens a file that exists", "open", (Arg(1, 32).has_none(_CREATES),)),
+    Checked("creates a file without set-ID bits", "open", (Arg(2, 32).has_none(_SET_ID),)),
+    Checked("opens a file that exists", "openat", (Arg(2, 32).has_none(_CREATES),)),
+    Checked("creates a file without set-ID bits", "openat", (Arg(3, 32).has_none(_SET_ID),)),
+    Checked("creates a file without set-ID bits", "creat mkdir", (Arg(1, 32).has_none(_SET_ID),)),
+    Checked("creates a directory without set-ID bits", "mkdirat", (Arg(2, 32).has_none(_SET_ID),)),
+    Checked("sets a mode without set-ID bits", "chmod fchmod", (Arg(1, 32).has_none(_SET_ID),)),
+    Checked("sets a mode without set-ID bits", "fchmodat fchmodat2", (Arg(2, 32).has_none(_SET_ID),)),
+    Checked(
+        "stream pairs: a datagram pair reaches any socket file",
+        "socketpair",
+        (
+            Arg(0, 32).one_of(Family.UNIX),
+            Arg(1, 32).one_of(SockType.STREAM, mask=SOCK_TYPE_MASK),
+        ),
+    ),
+    Checked("never blocks on the entropy pool", "getrandom", (Arg(2, 32).has_none(RandomFlag.RANDOM),)),
+    Checked(
+        "what CPython asks of a descriptor; no terminal may be steered (TIOCSTI)",
+        "ioctl",
+        (
+            Arg(1, 32).one_of(
+                Ioctl.TCGETS,
+                Ioctl.TCGETS2,
+                Ioctl.TIOCGWINSZ,
+                Ioctl.FIONREAD,
+                Ioctl.FIONBIO,
+                Ioctl.FIOCLEX,
+                Ioctl.FIONCLEX,
+            ),
+        ),
+        ENOTTY,
+    ),
+    Checked(
+        "no leases, no signals to others, no directory notices: they delay or disturb the host",
+        "fcntl",
+        (
+            Arg(1, 32).one_of(
+                Fcntl.DUPFD,
+                Fcntl.DUPFD_CLOEXEC,
+                Fcntl.DUPFD_QUERY,
+                Fcntl.GETFD,
+                Fcntl.SETFD,
+                Fcntl.GETFL,
+                Fcntl.SETFL,
+                Fcntl.GETLK,
+                Fcntl.SETLK,
+                Fcntl.SETLKW,
+                Fcntl.OFD_GETLK,
+                Fcntl.OFD_SETLK,
+                Fcntl.OFD_SETLKW,
+                Fcntl.ADD_SEALS,
+                Fcntl.GET_SEALS,
+                Fcntl.GETPIPE_SZ,
+            ),
+        ),
+    ),
+    Checked(
+        "its own limits, reading: RLIMIT_CORE must stay where it is",
+        "prlimit64",
+        (Arg(0, 32).eq(0), Arg(2).eq(0)),
+    ),
+    Checked(
+        "names of threads, and reading",
+        "prctl",
+        (
+            Arg(0, 32).one_of(
+                Prctl.SET_NAME,
+                Prctl.GET_NAME,
+                Prctl.GET_PDEATHSIG,
+                Prctl.GET_DUMPABLE,
+                Prctl.GET_KEEPCAPS,
+                Prctl.GET_TIMING,
+                Prctl.GET_SECCOMP,
+                Prctl.CAPBSET_READ,
+                Prctl.GET_TSC,
+                Prctl.GET_SECUREBITS,
+                Prctl.GET_TIMERSLACK,
+                Prctl.GET_CHILD_SUBREAPER,
+                Prctl.GET_NO_NEW_PRIVS,
+                Prctl.GET_TID_ADDRESS,
+                Prctl.GET_THP_DISABLE,
+                Prctl.SVE_GET_VL,
+                Prctl.SME_GET_VL,
+                Prctl.GET_SPECULATION_CTRL,
+                Prctl.GET_TAGGED_ADDR_CTRL,
+                Prctl.GET_IO_FLUSHER,
+                Prctl.GET_AUXV,
+            ),
+        ),
+    ),
+    Checked(
+        "names of mappings: glibc, jemalloc",
+        "prctl",
+        (
+            Arg(0, 32).one_of(Prctl.SET_VMA),
+            Arg(1).eq(PR_SET_VMA_ANON_NAME),
+        ),
+    ),
+    Checked(
+        "the ambient capabilities, reading",
+        "prctl",
+        (
+            Arg(0, 32).one_of(Prctl.CAP_AMBIENT),
+            Arg(1).eq(PR_CAP_AMBIENT_IS_SET),
+        ),
+    ),
+    Checked(
+        "thread-local storage, AMX, shadow stacks",
+        "arch_prctl",
+        (
+            Arg(0, 32).one_of(
+                ArchPrctl.SET_FS,
+                ArchPrctl.GET_FS,
+                ArchPrctl.SET_GS,
+                ArchPrctl.GET_GS,
+                ArchPrctl.GET_CPUID,
+                ArchPrctl.GET_XCOMP_SUPP,
+                ArchPrctl.GET_XCOMP_PERM,
+                ArchPrctl.REQ_XCOMP_PERM,
+                ArchPrctl.CET_STATUS,
+                ArchPrctl.SHSTK_ENABLE,
+                ArchPrctl.SHSTK_DISABLE,
+                ArchPrctl.SHSTK_LOCK,
+                ArchPrctl.SHSTK_STATUS,
+            ),
+        ),
+    ),
+)
+
+_THREAD = CloneFlag.VM | CloneFlag.SIGHAND | CloneFlag.THREAD
+
+THREADS_CHECKED = (
+    Checked(
+        "threads of this process; no child, no namespace",
+        "clone",
+        (Arg(0, 32).masked(_THREAD | CLONE_NAMESPACES, _THREAD),),
+    ),
+)
+FORK_CHECKED = (
+    Checked(
+        "threads, and child processes of its own; no namespace, no sibling of PID 1's child",
+        "clone",
+        (Arg(0, 32).has_none(CLONE_NAMESPACES | CloneFlag.PARENT),),
+    ),
+)
+_NO_OOB = "no out-of-band data: unix sockets get it wrong (CVE-2025-38236)"
+
+#: The peer of the channel is the caller: a descriptor of that process (SO_PEERPIDFD), its groups and its
+#: label stay outside.
+_PEER = (SocketOption.PEERSEC, SocketOption.PEERGROUPS, SocketOption.PEERPIDFD)
+
+PAIRS_CHECKED = (
+    Checked(
+        "state of its pairs, nothing of who is at the other end",
+        "getsockopt",
+        (
+            Arg(1, 32).eq(SOL_SOCKET),
+            Arg(2, 32).none_of(*_PEER),
+        ),
+    ),
+    Checked(_NO_OOB, "sendto recvfrom", (Arg(3, 32).has_none(MessageFlag.OOB),)),
+    Checked(_NO_OOB, "sendmsg recvmsg", (Arg(2, 32).has_none(MessageFlag.OOB),)),
+    Checked(
+        "buffers and timeouts of pairs; no packet filter can be attached",
+        "setsockopt",
+        (
+            Arg(1, 32).eq(SOL_SOCKET),
+            Arg(2, 32).one_of(
+                SocketOption.REUSEADDR,
+                SocketOption.SNDBUF,
+                SocketOption.RCVBUF,
+                SocketOption.KEEPALIVE,
+                SocketOption.LINGER,
+                SocketOption.RCVLOWAT,
+                SocketOption.RCVTIMEO,
+                SocketOption.SNDTIMEO,
+                SocketOption.RCVTIMEO_NEW,
+                SocketOption.SNDTIMEO_NEW,
+                SocketOption.PEEK_OFF,
+            ),
+        ),
+    ),
+)
+
+#: EAFNOSUPPORT is what a kernel without the family says: getaddrinfo(3) and others go on without it.
+_NO_FAMILY = fail_with(errno.EAFNOSUPPORT)
+_INET = Arg(0, 32).one_of(Family.INET, Family.INET6)
+
+NETWORK_CHECKED = (
+    Checked(
+        "TCP; no MPTCP, no SCTP",
+        "socket",
+        (
+            _INET,
+            Arg(1, 32).one_of(SockType.STREAM, mask=SOCK_TYPE_MASK),
+            Arg(2, 32).one_of(Protocol.DEFAULT, Protocol.TCP),
+        ),
+        _NO_FAMILY,
+    ),
+    Checked(
+        "UDP; no ICMP, no UDP-Lite",
+        "socket",
+        (
+            _INET,
+            Arg(1, 32).one_of(SockType.DGRAM, mask=SOCK_TYPE_MASK),
+            Arg(2, 32).one_of(Protocol.DEFAULT, Protocol.UDP),
+        ),
+    ),
+    Checked(
+        "state of its sockets, nothing of who is at the other end of the channel",
+        "getsockopt",
+        (
+            Arg(1, 32).eq(SOL_SOCKET),
+            Arg(2, 32).none_of(*_PEER),
+        ),
+    ),
+    Checked("state of its connections", "getsockopt", (Arg(1, 32).ne(SOL_SOCKET),)),
+    Checked(
+        "no packet filters (cBPF, eBPF), no descriptors of senders",
+        "setsockopt",
+        (
+            Arg(1, 32).eq(SOL_SOCKET),
+            Arg(2, 32).none_of(
+                SocketOption.PASSPIDFD,
+                SocketOption.PASSSEC,
+                SocketOption.ATTACH_FILTER,
+                SocketOption.ATTACH_BPF,
+                SocketOption.ATTACH_REUSEPORT_CBPF,
+                SocketOption.ATTACH_REUSEPORT_EBPF,
+            ),
+        ),
+    ),
+    Checked(
+        "no upper-layer protocols (kernel TLS), no TCP keys, no repair",
+        "setsockopt",
+        (
+            Arg(1, 32).one_of(Protocol.TCP),
+            Arg(2, 32).none_of(
+                TcpOption.ULP,
+                TcpOption.MD5SIG,
+                TcpOption.REPAIR,
+                TcpOption.AO_ADD_KEY,
+                TcpOption.AO_DEL_KEY,
+                TcpOption.AO_INFO,
+                TcpOption.AO_REPAIR,
+            ),
+        ),
+    ),
+    Checked(
+        "no netfilter tables",
+        "setsockopt",
+        (
+            Arg(1, 32).one_of(Protocol.DEFAULT, Protocol.IPV6, Protocol.UDP),
+            Arg(2, 32).none_of(*NetfilterOption),
+        ),
+    ),
+)
+
+_NARROWING = FilterFlag.TSYNC | FilterFlag.LOG | FilterFlag.SPEC_ALLOW
+
+NARROWING_CHECKED = (
+    Checked(
+        "stacks a filter, which can only take away; never a listener",
+        "seccomp",
+        (
+            Arg(0, 32).one_of(SeccompOperation.SET_MODE_FILTER),
+            Arg(1, 32).masked(0xFFFFFFFF & ~int(_NARROWING), 0),
+        ),
+    ),
+    Checked(
+        "asks what the kernel can answer",
+        "seccomp",
+        (
+            Arg(0, 32).one_of(SeccompOperation.GET_ACTION_AVAIL),
+            Arg(1, 32).eq(0),
+        ),
+    ),
+    Checked(
+        "no_new_privs, which stacking needs; it cannot be cleared",
+        "prctl",
+        (
+            Arg(0, 32).one_of(Prctl.SET_NO_NEW_PRIVS),
+            Arg(1).eq(1),
+        ),
+    ),
+)
+
+_WRITES = (
+    OpenFlag.WRONLY | OpenFlag.RDWR | OpenFlag.CREAT | OpenFlag.TRUNC | OpenFlag.APPEND | OpenFlag.TMPFILE
+)
+
+INIT_CHECKED = (
+    Checked("data only", "mmap mprotect", (Arg(2, 32).has_none(Protection.EXEC),)),
+    Checked("reading", "open", (Arg(1, 32).has_none(_WRITES),)),
+    Checked("reading", "openat", (Arg(2, 32).has_none(_WRITES),)),
+    Checked("never blocks on the entropy pool", "getrandom", (Arg(2, 32).has_none(RandomFlag.RANDOM),)),
+    Checked(
+        "set_blocking(), set_inheritable()",
+        "ioctl",
+        (Arg(1, 32).one_of(Ioctl.FIONBIO, Ioctl.FIOCLEX, Ioctl.FIONCLEX, Ioctl.FIONREAD),),
+        ENOTTY,
+    ),
+    Checked(
+        "flags of descriptors",
+        "fcntl",
+        (Arg(1, 32).one_of(Fcntl.GETFD, Fcntl.SETFD, Fcntl.GETFL, Fcntl.SETFL, Fcntl.DUPFD_CLOEXEC),),
+    ),
+)

@@ -1,0 +1,140 @@
+"""The policies that stand under every call: one for the worker, one for tools it runs, one for PID 1.
+
+The tables are in `seccomp_grants.py` and `seccomp_arguments.py`; here they are put together.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal
+
+from isolate_fn._plan import seccomp_arguments as arguments
+from isolate_fn._plan import seccomp_grants as grants
+from isolate_fn._plan.seccomp import (
+    ENOSYS,
+    EPERM,
+    KILL_PROCESS,
+    Entry,
+    Rule,
+    SyscallPolicy,
+    compile_filter,
+    fail_with,
+)
+
+OnDenied = Literal["errno", "kill"]
+
+ENOTSUP = fail_with(errno.ENOTSUP)
+
+
+def _entries(granted: Iterable[grants.Grant], checked: Iterable[arguments.Checked]) -> dict[str, Entry]:
+    """Turn tables into name -> entry.
+
+    A call granted without conditions in one table ignores conditions that another gives.
+    """
+    entries: dict[str, Entry] = {}
+    for line in checked:
+        rule = Rule(line.conditions, reason=line.reason)
+        for name in line.names.split():
+            before = entries.get(name, Entry())
+            entries[name] = Entry((*before.rules, rule), before.otherwise or line.otherwise)
+    for grant in granted:
+        entry = Entry((Rule(reason=grant.reason),), reason=grant.reason)
+        entries.update(dict.fromkeys(grant.names.split(), entry))
+    return entries
+
+
+def _policy(entries: dict[str, Entry], on_denied: OnDenied) -> SyscallPolicy:
+    """Add the answers that are neither yes nor the default."""
+    for name in grants.FALL_BACK.split():
+        entries.setdefault(name, Entry((), ENOSYS))
+    if on_denied == "kill":
+        for name in grants.TOLERATED.split():
+            entry = entries.get(name, Entry())
+            entries[name] = Entry(entry.rules, entry.otherwise or EPERM, entry.reason)
+    return SyscallPolicy.of(entries, default=KILL_PROCESS if on_denied == "kill" else EPERM)
+
+
+@lru_cache(maxsize=64)
+def worker_policy(
+    *,
+    exec: bool = False,  # noqa: A002 - the word that the options use
+    network: bool = False,
+    on_denied: OnDenied = "errno",
+    fork: bool | None = None,
+    memfd: bool = False,
+    narrowing: bool = False,
+) -> SyscallPolicy:
+    """Return what a CPython 3.11-3.13 worker may do: threads, numpy, Pillow, lxml, asyncio, sqlite3.
+
+    Args:
+        exec: admit execve(2), and what tools started that way need. This is the policy of tools.
+        network: admit TCP and UDP over IPv4 and IPv6. The network namespace decides what they reach.
+        on_denied: ``"errno"`` answers EPERM. ``"kill"`` ends the process with SIGSYS, except for calls that
+            ordinary programs try and do without (TOLERATED in the tables).
+        fork: admit child processes; by default only together with `exec`. Threads are always admitted.
+        memfd: admit memfd_create(2). Its pages are in no limit but a cgroup's.
+        narrowing: admit stacking a further filter, which can only take away.
+    """
+    granted, checked = list(grants.WORKER), list(arguments.WORKER_CHECKED)
+    if exec if fork is None else fork:
+        granted += grants.FORK
+        checked += arguments.FORK_CHECKED
+    else:
+        checked += arguments.THREADS_CHECKED
+    if exec:
+        granted += grants.EXEC
+    if network:
+        granted += grants.NETWORK
+        checked += arguments.NETWORK_CHECKED
+    else:
+        checked += arguments.PAIRS_CHECKED
+    if memfd:
+        granted += grants.MEMFD
+    if narrowing:
+        checked += arguments.NARROWING_CHECKED
+    entries = _entries(granted, checked)
+    if exec:
+        entries.update(dict.fromkeys(grants.NO_ATTRIBUTES.split(), Entry((), ENOTSUP)))
+    return _policy(entries, on_denied)
+
+
+def tool_policy(
+    *, network: bool = False, on_denied: OnDenied = "errno", memfd: bool = False
+) -> SyscallPolicy:
+    """Return what programs started in the isolate may do: a shell, coreutils, ffmpeg, another Python."""
+    return worker_policy(exec=True, network=network, on_denied=on_denied, memfd=memfd)
+
+
+@lru_cache(maxsize=1)
+def init_policy() -> SyscallPolicy:
+    """Return what PID 1 may do: wait, read /proc, talk to its two sockets, reap, kill, exit.
+
+    It holds no file of the isolate and starts nothing: the worker is forked before this filter stands.
+    """
+    return _policy(_entries(grants.INIT, arguments.INIT_CHECKED), "errno")
+
+
+@lru_cache(maxsize=64)
+def worker_filter(
+    machine: str,
+    *,
+    exec: bool = False,  # noqa: A002 - the word that the options use
+    network: bool = False,
+    on_denied: OnDenied = "errno",
+    fork: bool | None = None,
+    memfd: bool = False,
+    narrowing: bool = False,
+) -> bytes:
+    """Return worker_policy() compiled for `machine`; the same options give the same bytes object."""
+    policy = worker_policy(
+        exec=exec, network=network, on_denied=on_denied, fork=fork, memfd=memfd, narrowing=narrowing
+    )
+    return compile_filter(policy, machine)
+
+
+@lru_cache(maxsize=2)
+def init_filter(machine: str) -> bytes:
+    """Return init_policy() compiled for `machine`."""
+    return compile_filter(init_policy(), machine)

@@ -1,0 +1,55 @@
+"""Which mounts are made once for all isolates of a plan, and which for each.
+
+Shared is what nobody can write and nobody granted: the runtime. Grants are looked up anew for every isolate, because
+the directory behind a path may be another one by then, and because a privileged caller's isolates each see them through
+an id mapping of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isolate_fn._plan.orders import MountOrder
+
+
+def own_places(cwd: str) -> tuple[str, ...]:
+    """Return the directories that every isolate gets fresh and writable."""
+    return ("/tmp", "/dev/shm", cwd)  # noqa: S108 - inside
+
+
+def _within(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+def shared(mounts: Sequence[MountOrder], cwd: str) -> tuple[bool, ...]:
+    """Tell for each order whether it is carried out once: the runtime's, and granted text in no other grant."""
+    own = list(own_places(cwd))
+    found = []
+    for order in mounts:
+        text = order.kind in ("file", "symlink", "directory")
+        once = (text or not (order.granted or order.remap)) and order.kind != "tmpfs"
+        once = once and not any(_within(order.destination, root) for root in own)
+        if not once:
+            own.append(order.destination)
+        found.append(once)
+    return tuple(found)
+
+
+def mount_points(
+    mounts: Sequence[MountOrder], is_shared: Sequence[bool], cwd: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return (directories, files) that the shared tree must have, for what is mounted per isolate to be put there.
+
+    What lies inside another mount of the isolate's own is found or made there, when that is mounted.
+    """
+    places = own_places(cwd)
+    directories = ["/proc", *(path for path in places if path != "/")]
+    files = []
+    own = list(places)
+    for order, once in zip(mounts, is_shared, strict=True):
+        if once:
+            continue
+        if not any(_within(order.destination, root) for root in own):
+            (directories if order.is_directory else files).append(order.destination)
+        own.append(order.destination)
+    return tuple(directories), tuple(files)

@@ -1,0 +1,244 @@
+"""One call, top to bottom: take an isolate, see that its walls stand, send, supervise, judge the answer, end it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from isolate_fn._runtime import outcome, pool
+from isolate_fn._runtime.isolate import SETUP_SECONDS, Ended, Isolate, OutOfTime, TooMuchOutput
+from isolate_fn._runtime.output import Output
+from isolate_fn._runtime.prepared import Prepared
+from isolate_fn._runtime.verify import verify
+from isolate_fn._transport.calls import EncodedCall, FunctionRef, encode_call, function_reference, unbind
+from isolate_fn._transport.frames import Frame, Kind, length_of, pack
+from isolate_fn.errors import InternalError, LimitExceeded, SetupError, TimedOut, TransportError
+
+ARENA_FROM = 256 * 1024
+_READY_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Signature:
+    """What the caller knows of one function: how it travels, and which classes its answers may contain.
+
+    Attributes:
+        reference: where the worker finds it.
+        classes: of results.
+        exceptions: that may come back as themselves.
+        encoders: pickled encode functions of registered classes, empty for none.
+        trust: plain pickle both ways.
+    """
+
+    reference: FunctionRef
+    classes: Any
+    exceptions: Any
+    encoders: bytes
+    trust: bool
+
+
+def sign(function: Callable[..., Any], prepared: Prepared) -> Signature:
+    """Look at a function once: its annotation, its module's exceptions, the policy's ``returns`` and ``raises``."""
+    from isolate_fn._transport.calls import dump
+    from isolate_fn._transport.codec import ClassTable
+    from isolate_fn._transport.failures import ExceptionTable
+    from isolate_fn.policy.tokens import TrustResult
+
+    reference = function_reference(function)
+    exceptions = ExceptionTable.for_function(reference.function, prepared.policy.raises)
+    classes = ClassTable.for_function(reference.function).with_classes(prepared.policy.returns)
+    encoders = classes.encoders()
+    return Signature(
+        reference=reference,
+        classes=classes.with_exceptions(exceptions),
+        exceptions=exceptions,
+        encoders=dump(encoders) if encoders else b"",
+        trust=TrustResult in prepared.policy.accept,
+    )
+
+
+def run(
+    prepared: Prepared, signature: Signature, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    """Call a function in an isolate of this policy and return its value or raise its exception."""
+    policy = prepared.policy
+    deadline = None if policy.timeout is None else time.monotonic() + policy.timeout
+    _, args, kwargs = unbind(function, args, kwargs)
+    encoded = encode_call(signature.reference, args, kwargs, known=False)
+    isolate = pool.take(prepared)
+    isolate.output = Output(policy.output, policy.limits.output)
+    keep = False
+    try:
+        make_ready(isolate, prepared, deadline)
+        answer = converse(isolate, prepared, signature, encoded, deadline, after_sending=_refill(prepared))
+        keep = policy.reuse is True or isolate.calls < policy.reuse
+        isolate.drain()
+        return outcome.judge(answer, isolate, prepared, signature)
+    except OutOfTime:
+        assert policy.timeout is not None
+        raise outcome.timed_out(policy.timeout, isolate, prepared) from None
+    except TooMuchOutput:
+        raise outcome.too_much_output(isolate, prepared) from None
+    except Ended:
+        raise outcome.ended(isolate, prepared) from None
+    except TransportError:
+        keep = False
+        raise
+    finally:
+        finish(isolate, prepared, keep=keep)
+
+
+def _refill(prepared: Prepared) -> Callable[[], None]:
+    policy = prepared.policy
+    if policy.reuse is not False or not policy.prewarm:
+        return lambda: None
+    return lambda: pool.top_up(prepared, policy.prewarm)
+
+
+def finish(isolate: Isolate, prepared: Prepared, *, keep: bool) -> None:
+    """Keep the isolate for the next call or end it, and hand out the last of its output."""
+    output = isolate.output
+    try:
+        if keep:
+            isolate.output = None
+            pool.give_back(prepared, isolate)
+        else:
+            isolate.end()
+    finally:
+        if output is not None:
+            output.finish()
+
+
+def make_ready(isolate: Isolate, prepared: Prepared, deadline: float | None) -> None:
+    """Wait until the walls stand and check them; once per isolate.
+
+    Raises:
+        SetupError: a step failed, or the self-check is not as planned. The function was not sent.
+    """
+    if isolate.ready is not None:
+        return
+    began = time.monotonic()
+    latest = began + SETUP_SECONDS
+    try:
+        frame = isolate.receive(latest if deadline is None else min(deadline, latest))
+        if frame.kind is Kind.SETUP_FAILED:
+            raise outcome.setup_failed(json.loads(frame.json))
+        if frame.kind is not Kind.READY:
+            raise InternalError(f"the worker said {frame.kind.name} before it was ready")
+        said = json.loads(frame.json)
+        if not prepared.unchecked:
+            verify(said, prepared.plan)
+        while "built" not in isolate.told:
+            isolate.step(latest if deadline is None else min(deadline, latest))
+            if {"failed", "end"} & isolate.told.keys():
+                raise Ended
+    except OutOfTime:
+        if deadline is not None and deadline <= latest:
+            error = TimedOut(prepared.policy.timeout or 0.0)
+            error.ran = False
+            raise error from None
+        raise SetupError("build the isolate", "poll", 0, f"it took longer than {SETUP_SECONDS:.0f} s") from None
+    except Ended:
+        raise outcome.not_built(isolate) from None
+    isolate.ready = said
+    isolate.stages["ready"] = time.monotonic() - began
+
+
+def converse(
+    isolate: Isolate,
+    prepared: Prepared,
+    signature: Signature,
+    encoded: EncodedCall,
+    deadline: float | None,
+    after_sending: Callable[[], None],
+) -> Frame:
+    """Send one call, give the worker shared memory if it asks, and return its one answer.
+
+    Raises:
+        OutOfTime, TooMuchOutput, Ended; LimitExceeded: the result is too big; TransportError: it broke the protocol.
+    """
+    began = time.monotonic()
+    limit = prepared.policy.limits.result
+    isolate.fresh_reader(limit)
+    isolate.calls += 1
+    _send(isolate, signature, encoded, deadline)
+    after_sending()
+    arena = -1
+    size = 0
+    try:
+        while True:
+            frame = isolate.receive(deadline)
+            if frame.kind is Kind.ARENA and arena < 0:
+                size = _wanted(frame.json, limit)
+                arena = _give_arena(isolate, size, deadline)
+                continue
+            if isolate.reader.pending:
+                raise TransportError("the isolate sent more than one answer", "its worker is not used again")
+            isolate.stages["call"] = time.monotonic() - began
+            return _with_arena(frame, arena, size)
+    finally:
+        if arena >= 0:
+            os.close(arena)
+
+
+def _send(isolate: Isolate, signature: Signature, encoded: EncodedCall, deadline: float | None) -> None:
+    from isolate_fn._transport.memory import seal_for_child
+
+    told = b'{"trust_result": %s, "encoders": %s}' % (
+        b"true" if signature.trust else b"false",
+        b"true" if signature.encoders else b"false",
+    )
+    buffers = [encoded.payload, *([signature.encoders] if signature.encoders else []), *encoded.buffers]
+    if sum(map(length_of, buffers)) < ARENA_FROM:
+        isolate.send(pack(Kind.CALL, told, buffers), -1, deadline)
+        return
+    memory, _ = seal_for_child(buffers)
+    try:
+        isolate.send(pack(Kind.CALL, told, buffers, arena=True), memory, deadline)
+    finally:
+        os.close(memory)
+
+
+def _wanted(text: bytes, limit: int) -> int:
+    """Read how much shared memory a worker asks for; the text is hostile, so it is short and one number."""
+    if len(text) > 64:
+        raise TransportError("the isolate's request for shared memory is not valid")
+    try:
+        size = json.loads(text)["size"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        size = None
+    if type(size) is not int or size < 1:
+        raise TransportError("the isolate's request for shared memory is not valid")
+    if size > limit:
+        raise LimitExceeded("result", limit, size)
+    return size
+
+
+def _give_arena(isolate: Isolate, size: int, deadline: float | None) -> int:
+    from isolate_fn._transport.memory import create_arena
+
+    arena = create_arena(size)
+    try:
+        isolate.send(pack(Kind.ARENA, b"{}"), arena, deadline)
+    except BaseException:
+        os.close(arena)
+        raise
+    return arena
+
+
+def _with_arena(frame: Frame, arena: int, size: int) -> Frame:
+    from isolate_fn._transport.memory import claim_arena
+
+    if not frame.arena:
+        return frame
+    if arena < 0 or frame.arena_size > size:
+        raise TransportError("the isolate refers to shared memory that it was not given")
+    return frame.attach(claim_arena(arena, size))
+
+
+__all__ = ["Signature", "converse", "finish", "make_ready", "run", "sign"]

@@ -1,0 +1,45 @@
+"""Which host ids an isolate runs under."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from isolate_fn._sys.features import Features
+
+# Above what systemd hands to containers (0x80000 to 0x6FFFFFFF) and below the ids that 32-bit signed code takes for
+# negative ones (systemd's UIDS-GIDS.md); nobody assigns these.
+_FIRST, _COUNT = 0x70000000, 0x0FFF0000
+
+
+def outer_ids(features: Features) -> tuple[int, int]:
+    """Return (user id, group id) for one isolate, as the spawner's user namespace knows them.
+
+    A privileged caller's isolates each get an unused high id of their own: id 0 without any capability still owns
+    ``/proc/sys/kernel/core_pattern``, and two isolates with one id could signal each other. An ordinary caller can map
+    no id but its own, which its spawner knows as 0.
+    """
+    if not features.privileged:
+        return 0, 0
+    first, count = (_FIRST, _COUNT) if features.all_ids else _mapped_range()
+    chosen = first + secrets.randbelow(count)
+    return chosen, chosen
+
+
+def host_uid(features: Features, outer: int) -> int:
+    """Return the id that the caller's own user namespace knows an isolate by."""
+    return outer if features.privileged else os.geteuid()
+
+
+def _mapped_range() -> tuple[int, int]:
+    """Return (first, count) of the upper half of the widest range mapped here; privileged, but in a container."""
+    widest = (0, 1)
+    with open("/proc/self/uid_map", encoding="ascii") as table:
+        for line in table:
+            inside, _, count = (int(field) for field in line.split())
+            widest = max(widest, (inside, count), key=lambda entry: entry[1])
+    first, count = widest
+    half = count // 2
+    # 65534 is the overflow id; it stands for everybody and must be nobody's own.
+    upper = (first + half, max(1, count - half - 2))
+    return upper

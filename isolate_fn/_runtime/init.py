@@ -1,0 +1,169 @@
+"""PID 1 of an isolate: builds it, starts its roles, then waits. It never runs a line of the user's.
+
+It exists because the kernel drops default-action signals for PID 1: with the user's function there, ``os.abort()``
+loops or lies. It also tells how the worker really ended, watches memory and CPU time of the whole tree, and when it
+exits, for whatever reason, the kernel kills everything else in the pid namespace.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+from typing import Any, NoReturn
+
+from isolate_fn._enforce import namespaces
+from isolate_fn._enforce.scene import Scene, StepFailed, carry_out
+from isolate_fn._enforce.sequence import INIT_BUILDS, INIT_LOCKS
+from isolate_fn._plan.orders import Plan, Start
+from isolate_fn._runtime.watch import Watch
+from isolate_fn._sys import calls
+
+def run(plan: Plan, start: Start, descriptors: dict[str, int]) -> NoReturn:
+    """Build the isolate and stay until it ends. Never returns into the spawner's code."""
+    code = 1
+    try:
+        code = _run(Scene(plan, start, descriptors))
+    except StepFailed as failure:
+        _say(descriptors["status"], {"failed": [failure.step, failure.call, failure.code, failure.detail]})
+    except BaseException as failure:  # a bug of ours: told to the caller, then gone
+        text = f"{type(failure).__name__}: {failure}"
+        _say(descriptors["status"], {"failed": ["init", "", 0, text]})
+    finally:
+        os._exit(code)
+
+
+def _run(scene: Scene) -> int:
+    status = scene.descriptors["status"]
+    _introduce(status)
+    carry_out(INIT_BUILDS, scene)
+    if scene.plan.memory and not scene.has_proc and "cgroup" not in scene.descriptors:
+        raise StepFailed("memory limit", "", 0, "memory can be watched neither through /proc nor by a cgroup here")
+    roles = {_start_role(scene, role): role for role in scene.plan.roles}
+    watch = Watch(scene.plan.memory, scene.plan.cpu_time, has_proc=scene.has_proc)
+    _let_go(scene)
+    status, wake = scene.descriptors["status"], _wake_on_child()
+    carry_out(INIT_LOCKS, scene)
+    _say(status, {"built": scene.notes})
+    return _wait(status, wake, roles, watch)
+
+
+def _wake_on_child() -> int:
+    """Return a pipe that becomes readable when a child ends; made before the filter denies pipes."""
+    wake, wake_there = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake_there, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    return wake
+
+
+def _introduce(status: int) -> None:
+    """Send the caller a handle of this process: kills by it cannot hit a reused pid."""
+    handle = os.pidfd_open(os.getpid())
+    with _borrowed(status) as connection:
+        socket.send_fds(connection, [b'{"hello": 1}'], [handle])
+        connection.detach()
+    os.close(handle)
+
+
+def _borrowed(descriptor: int) -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, descriptor)
+
+
+def _start_role(scene: Scene, role: str) -> int:
+    """Fork one role process, write its id maps from outside, and let it go on."""
+    ready_here, ready_there = os.pipe()
+    go_there, go_here = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        from isolate_fn._runtime import worker
+
+        scene.role = role
+        scene.descriptors = {**scene.descriptors, "map_ready": ready_there, "map_go": go_there}
+        worker.run(scene)
+    os.close(ready_there)
+    os.close(go_there)
+    name = os.read(ready_here, 32).decode()
+    if name:
+        try:
+            namespaces.write_id_maps(scene, name)
+        except OSError as failure:
+            raise StepFailed("id maps", str(failure.filename), failure.errno or 0, str(failure.strerror)) from None
+        os.write(go_here, b"1")
+    os.close(ready_here)
+    os.close(go_here)
+    return pid
+
+
+def _let_go(scene: Scene) -> None:
+    """Close everything but the status socket: init holding the worker's channel would hide its end from the caller."""
+    keep = os.dup2(scene.descriptors["status"], 3, inheritable=False)
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    calls.close_from(keep + 1)
+    scene.descriptors["status"] = keep
+    scene.old_proc = -1
+
+
+def _say(status: int, message: dict[str, Any]) -> None:
+    try:
+        os.write(status, json.dumps(message).encode())
+    except OSError:
+        pass  # the caller is gone, and with it everybody who could have listened
+
+
+def _wait(status: int, wake: int, roles: dict[int, str], watch: Watch) -> int:
+    """Wait for the worker's end, the caller's end or a limit, whichever comes first."""
+    poll = select.poll()
+    poll.register(status, select.POLLIN)
+    poll.register(wake, select.POLLIN)
+    while True:
+        if _reap(status, roles, watch):
+            return 0
+        exceeded = watch.look()
+        if exceeded:
+            _say(status, {"limit": exceeded, **watch.usage()})
+            return 0
+        events = dict(poll.poll(watch.delay_ms()))
+        if wake in events:
+            _drain(wake)
+        if status in events and not _answer(status, watch):
+            return 0
+
+
+def _drain(wake: int) -> None:
+    try:
+        while os.read(wake, 512):
+            pass
+    except BlockingIOError:
+        pass
+
+
+def _reap(status: int, roles: dict[int, str], watch: Watch) -> bool:
+    """Collect ended children; True when the worker was among them."""
+    while True:
+        try:
+            pid, wait_status, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return True
+        if pid == 0:
+            return False
+        watch.collected(usage)
+        role = roles.pop(pid, "")
+        if role:
+            _say(status, {"end": [role, wait_status], **watch.usage()})
+        if role == "worker":
+            return True
+
+
+def _answer(status: int, watch: Watch) -> bool:
+    """Answer the caller's question for usage; False when the caller is gone."""
+    try:
+        question = os.read(status, 16)
+    except OSError:
+        return False
+    if question == b"usage":
+        _say(status, {"usage": 1, **watch.usage()})
+    return bool(question)

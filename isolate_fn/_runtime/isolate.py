@@ -1,0 +1,321 @@
+"""One isolate as the caller sees it: its sockets and pipes, one poll loop over all of them, and its certain end.
+
+The loop runs in the thread that makes the call. It reads the channel with recv(2), which drops descriptors a hostile
+worker attaches; the status socket belongs to init, which runs none of the user's code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from isolate_fn._plan.orders import Plan, Start
+from isolate_fn._runtime import lifetime
+from isolate_fn._runtime.output import Output
+from isolate_fn._transport.frames import Buffer, Frame, FrameReader, length_of
+from isolate_fn.errors import TransportError
+
+SETUP_SECONDS = 60.0
+_LAST_WORDS = 2.0  # seconds that init may take to tell how the worker ended, once the channel is closed
+_CHUNK = 1 << 18
+SO_PASSRIGHTS = 83  # <asm-generic/socket.h>, Linux 6.16
+
+
+class OutOfTime(Exception):
+    """The deadline passed while we waited."""
+
+
+class TooMuchOutput(Exception):
+    """The isolate wrote more than its limit to stdout and stderr."""
+
+
+class Ended(Exception):
+    """The isolate ended, or closed its channel, without an answer."""
+
+
+class Isolate:
+    """The caller's ends of one isolate.
+
+    Args:
+        plan: its orders.
+        start: what is particular to it.
+        tools: it also has a process that starts tools.
+        cgroup: descriptor of a ``cgroup.procs`` to join, or -1.
+    """
+
+    def __init__(self, plan: Plan, start: Start, *, tools: bool, cgroup: int = -1) -> None:
+        self.plan, self.start = plan, start
+        self.created = time.monotonic()
+        self.stages: dict[str, float] = {}
+        self.told: dict[str, Any] = {}  # what init said, by its first key
+        self.usage: dict[str, Any] = {}
+        self.ready: dict[str, Any] | None = None
+        self.tools_ready: dict[str, Any] | None = None
+        self.pidfd = -1
+        self.calls = 0
+        self.function_sent = b""
+        self.limit_result = 1 << 20
+        self.reader = FrameReader(self.limit_result)
+        self.poll = select.poll()
+        self.output: Output | None = None
+        self.pipes: dict[int, int] = {}
+        self.channel, self._there_worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.status, self._there_status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._there: list[int] = []
+        self.tools: socket.socket | None = None
+        self._there_tools: socket.socket | None = None
+        if tools:
+            self.tools, self._there_tools = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._refuse_descriptors()
+        for stream in (0, 1):
+            here, there = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(here, False)
+            self.pipes[here] = stream
+            self._there.append(there)
+        self.cgroup = cgroup
+        lifetime.hold(self)
+        self._watch()
+
+    def _refuse_descriptors(self) -> None:
+        """Let the kernel refuse descriptors that are sent to us, where it can (Linux 6.16); recv(2) drops them anyway."""
+        for end in (self.channel, self.tools):
+            if end is not None:
+                with contextlib.suppress(OSError):
+                    end.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
+
+    def _watch(self) -> None:
+        self.channel.setblocking(False)
+        self.poll.register(self.channel, select.POLLIN)
+        self.poll.register(self.status, select.POLLIN)
+        for pipe in self.pipes:
+            self.poll.register(pipe, select.POLLIN)
+
+    def ends_for_the_child(self) -> tuple[tuple[str, ...], list[int]]:
+        """Return the roles and descriptors that travel to the spawner."""
+        roles = ["status", "worker", "stdout", "stderr"]
+        descriptors = [self._there_status.fileno(), self._there_worker.fileno(), *self._there]
+        if self._there_tools is not None:
+            roles.append("tools")
+            descriptors.append(self._there_tools.fileno())
+        if self.cgroup >= 0:
+            roles.append("cgroup")
+            descriptors.append(self.cgroup)
+        return tuple(roles), descriptors
+
+    def close_child_ends(self) -> None:
+        """Close our copies once they are on their way: an end is seen only when nobody else holds it."""
+        self._there_status.close()
+        self._there_worker.close()
+        if self._there_tools is not None:
+            self._there_tools.close()
+        while self._there:
+            os.close(self._there.pop())
+        if self.cgroup >= 0:
+            os.close(self.cgroup)
+            self.cgroup = -1
+
+    # --- talking -----------------------------------------------------------------------------------------------------
+
+    def send(self, pieces: Sequence[Buffer], descriptor: int, deadline: float | None) -> None:
+        """Send a request without ever blocking on a worker that does not read, taking its output meanwhile.
+
+        Raises:
+            OutOfTime, TooMuchOutput, Ended.
+        """
+        views = [memoryview(piece).cast("B") for piece in pieces if length_of(piece)]
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor.to_bytes(4, "little"))] if descriptor >= 0 else []
+        while views:
+            try:
+                sent = self.channel.sendmsg(views[:64], rights, socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                self.poll.modify(self.channel, select.POLLOUT)
+                try:
+                    self.step(deadline)
+                finally:
+                    self.poll.modify(self.channel, select.POLLIN)
+                continue
+            except (BrokenPipeError, ConnectionResetError) as gone:
+                self._last_words()
+                raise Ended from gone
+            rights = []
+            while views and sent >= views[0].nbytes:
+                sent -= views.pop(0).nbytes
+            if sent:
+                views[0] = views[0][sent:]
+
+    def receive(self, deadline: float | None) -> Frame:
+        """Wait for one frame from the worker.
+
+        Raises:
+            OutOfTime, TooMuchOutput, Ended; TransportError: its bytes are no frame.
+        """
+        while True:
+            events = self.step(deadline)
+            if self.channel.fileno() in events:
+                try:
+                    data = self.channel.recv(_CHUNK)
+                except BlockingIOError:
+                    continue
+                except ConnectionResetError:
+                    data = b""
+                if not data:
+                    self._last_words()
+                    raise Ended
+                frame = self.reader.feed(data)
+                if frame is not None:
+                    return frame
+            elif "end" in self.told or "failed" in self.told or "limit" in self.told:
+                if not self._readable():
+                    raise Ended
+
+    def _readable(self) -> bool:
+        poll = select.poll()
+        poll.register(self.channel, select.POLLIN)
+        return any(event & select.POLLIN for _, event in poll.poll(0))
+
+    def step(self, deadline: float | None) -> dict[int, int]:
+        """Wait for anything to happen and deal with all of it but the channel; return the events by descriptor."""
+        wait = None
+        if deadline is not None:
+            wait = max(0.0, deadline - time.monotonic()) * 1000
+        events = dict(self.poll.poll(wait))
+        if not events:
+            raise OutOfTime
+        for descriptor in [pipe for pipe in events if pipe in self.pipes]:
+            self._read_pipe(descriptor)
+        if self.status.fileno() in events:
+            self.hear()
+        return events
+
+    def _read_pipe(self, pipe: int) -> bool:
+        """Read once; False when there is nothing more at the moment."""
+        try:
+            data = os.read(pipe, _CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.poll.unregister(pipe)
+            self.pipes.pop(pipe)
+            os.close(pipe)
+            return False
+        if self.output is not None and not self.output.feed(self.pipes[pipe], data):
+            raise TooMuchOutput
+        return True
+
+    def drain(self) -> None:
+        """Read what is left in the pipes; everything written before an answer is in them when the answer is here."""
+        for pipe in list(self.pipes):
+            while pipe in self.pipes and self._read_pipe(pipe):
+                pass
+
+    def hear(self) -> None:
+        """Take one message of init; the first carries a handle of its process."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.status, 1 << 16, 1, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            data, descriptors = b"", []
+        for descriptor in descriptors:
+            if self.pidfd < 0:
+                self.pidfd = descriptor
+            else:
+                os.close(descriptor)
+        if not data:
+            self.poll.unregister(self.status)
+            self.told.setdefault("end", ["", None])
+            return
+        message = json.loads(data)
+        self.told[next(iter(message))] = next(iter(message.values()))
+        if "peak_memory" in message:
+            self.usage = message
+
+    def _last_words(self) -> None:
+        """The channel is closed: give init a moment to tell how the worker ended, or find that it lives on."""
+        self.poll.unregister(self.channel)
+        deadline = time.monotonic() + _LAST_WORDS
+        with contextlib.suppress(OutOfTime):
+            while not {"end", "failed", "limit"} & self.told.keys():
+                self.step(deadline)
+
+    def ask_usage(self) -> dict[str, Any]:
+        """Ask init what the isolate uses now; the last known answer where it is gone."""
+        self.told.pop("usage", None)
+        with contextlib.suppress(OSError, OutOfTime, TooMuchOutput):
+            self.status.send(b"usage", socket.MSG_NOSIGNAL)
+            deadline = time.monotonic() + 5
+            while "usage" not in self.told and "end" not in self.told:
+                self.step(deadline)
+        return self.usage
+
+    def fresh_reader(self, limit: int) -> None:
+        """Expect one frame of at most ``limit`` bytes; whatever was left over from before is an offence."""
+        if self.reader.pending or self._readable():
+            raise TransportError("the isolate sent more than one answer", "its worker is not used again")
+        self.reader = FrameReader(limit)
+
+    # --- ending ------------------------------------------------------------------------------------------------------
+
+    def alive(self) -> bool:
+        """True while init has not ended."""
+        if self.status.fileno() < 0 or "end" in self.told:
+            return False
+        poll = select.poll()
+        poll.register(self.status, select.POLLIN)
+        while poll.poll(0):
+            self.hear()
+            if {"end", "failed", "limit"} & self.told.keys():
+                return False
+        return True
+
+    def end(self) -> None:
+        """Kill init, and with it everything in its pid namespace; wait until it is gone; close everything."""
+        lifetime.let_go(self)
+        if self.channel.fileno() < 0:
+            return
+        self.close_child_ends()
+        if self.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            poll = select.poll()
+            poll.register(self.pidfd, select.POLLIN)
+            poll.poll(10000)
+        else:
+            self._end_unborn()
+        with contextlib.suppress(TooMuchOutput):
+            self.drain()
+        self.abandon()
+
+    def _end_unborn(self) -> None:
+        """Without a handle of init yet: its socket's end makes it exit; the end of ours tells that it has."""
+        with contextlib.suppress(OSError):
+            self.status.shutdown(socket.SHUT_WR)
+            poll = select.poll()
+            poll.register(self.status, select.POLLIN)
+            deadline = time.monotonic() + 10
+            while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                data, descriptors, _, _ = socket.recv_fds(self.status, 1 << 16, 1)
+                for descriptor in descriptors:
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                    os.close(descriptor)
+                if not data:
+                    return
+
+    def abandon(self) -> None:
+        """Close every descriptor, and nothing else."""
+        self.close_child_ends()
+        self.channel.close()
+        self.status.close()
+        if self.tools is not None:
+            self.tools.close()
+        while self.pipes:
+            os.close(self.pipes.popitem()[0])
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1

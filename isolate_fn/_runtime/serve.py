@@ -1,0 +1,93 @@
+"""The worker's loop: one call in, one answer out, silence until the next."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from isolate_fn._transport.channel import WorkerChannel
+from isolate_fn._transport.frames import Frame, Kind
+from isolate_fn._transport.received import ReceivedCall, load_arguments, load_function
+from isolate_fn.errors import CallRejected, ResultRejected
+
+_current: list[Callable[..., Any]] = []
+"""The function of the last call; the caller sends it again only when it is another."""
+
+
+serving = False
+"""True in a worker, and nowhere else: how the decorator knows that it is inside."""
+
+
+def runs(function: Callable[..., Any]) -> bool:
+    """True when the call that this worker serves is one of this function."""
+    plain = getattr(function, "__func__", function)
+    return bool(_current) and _current[0] in (function, plain)
+
+
+def serve(channel: WorkerChannel) -> None:
+    """Answer calls until the caller closes the channel."""
+    global serving
+    serving = True
+    while (frame := channel.receive()) is not None:
+        _answer(channel, frame)
+        del frame  # its buffers are the arguments of a call that is over
+
+
+def _answer(channel: WorkerChannel, frame: Frame) -> None:
+    import json
+
+    told = json.loads(frame.json)
+    try:
+        value, registered = _call(frame, encoders=told["encoders"])
+        kind, body, buffers = _encode(value, registered, trusted=told["trust_result"])
+    except ResultRejected as rejected:
+        parts = {"type_name": rejected.type_name, "where": rejected.where, "remedy": rejected.remedy}
+        kind, body, buffers = Kind.REJECTED, json.dumps(parts).encode(), []
+    except CallRejected as rejected:
+        parts = dict(zip(("what", "problem", "remedy"), map(str, rejected.args), strict=False))
+        kind, body, buffers = Kind.REJECTED, json.dumps(parts).encode(), []
+    except BaseException as error:  # the function's own, SystemExit and KeyboardInterrupt included
+        kind, body, buffers = _describe(error)
+    _flush()
+    channel.send(kind, body, buffers)
+
+
+def _call(frame: Frame, *, encoders: bool) -> tuple[Any, Any]:
+    """Run the call; return its value and the encode functions of registered classes."""
+    payload, *buffers = frame.buffers
+    received = ReceivedCall(payload)
+    if received.function:
+        _current[:] = [load_function(received.function)]
+    registered = pickle.loads(buffers.pop(0)) if encoders else None  # noqa: S301 - the caller's own functions
+    args, kwargs = load_arguments(received.arguments, buffers)
+    return _current[0](*args, **kwargs), registered
+
+
+def _encode(value: Any, registered: Any, *, trusted: bool) -> tuple[Kind, bytes, list[Any]]:
+    if trusted:
+        from isolate_fn._transport.calls import dump
+
+        return Kind.RESULT, b"true", [dump(value)]
+    from isolate_fn._transport.codec_encode import encode
+
+    encoded = encode(value, registered=registered) if registered else encode(value)
+    return Kind.RESULT, encoded.json, encoded.buffers
+
+
+def _describe(error: BaseException) -> tuple[Kind, bytes, list[Any]]:
+    from isolate_fn._transport.codec_encode import encode
+    from isolate_fn._transport.failures_describe import describe
+
+    encoded = encode(describe(error))
+    return Kind.EXCEPTION, encoded.json, encoded.buffers
+
+
+def _flush() -> None:
+    """Push out what the function printed before its answer, so that the caller finds it when the answer is there."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass  # the function closed or replaced it

@@ -1,0 +1,64 @@
+"""Have the shared file tree of a plan built by a process of its own, and keep the mount namespace it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import NoReturn
+
+from isolate_fn._enforce.scene import Scene, StepFailed, carry_out
+from isolate_fn._enforce.sequence import TEMPLATE_BUILDS
+from isolate_fn._plan.orders import Plan, Start
+
+
+def build(plan: Plan, start: Start) -> int:
+    """Return a descriptor of a mount namespace whose root is the plan's shared tree.
+
+    Raises:
+        StepFailed: a step of the builder failed.
+    """
+    here, there = os.pipe2(os.O_CLOEXEC)
+    hold, held = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        os.close(held)
+        _build(plan, start, there, hold)
+    os.close(there)
+    os.close(hold)
+    try:
+        with os.fdopen(here, "rb") as answer:
+            said = pickle.loads(answer.read())  # noqa: S301 - our own code, before any input
+        if said is not None:
+            raise StepFailed(*said)
+        return os.open(f"/proc/{_visible_pid(pid)}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(held)  # the builder may end now
+        os.waitpid(pid, 0)
+
+
+def _build(plan: Plan, start: Start, answer: int, hold: int) -> NoReturn:
+    try:
+        said: tuple[str, str, int, str] | None = ("template", "", 0, "the builder ended early")
+        try:
+            carry_out(TEMPLATE_BUILDS, Scene(plan, start._replace(idmap_from=-1), {}))
+            said = None
+        except StepFailed as failure:
+            said = (failure.step, failure.call, failure.code, failure.detail)
+        os.write(answer, pickle.dumps(said))
+        os.close(answer)
+        os.read(hold, 1)
+    finally:
+        os._exit(0)
+
+
+def _visible_pid(pid: int) -> int:
+    """Return the number of a child in the pid namespace of the mounted /proc, which need not be ours."""
+    handle = os.pidfd_open(pid)
+    try:
+        with open(f"/proc/self/fdinfo/{handle}", encoding="ascii") as info:
+            for line in info:
+                if line.startswith("Pid:"):
+                    return int(line.split()[1])
+    finally:
+        os.close(handle)
+    raise StepFailed("template", "pidfd", 0, "its process is not visible in /proc")

@@ -1,0 +1,194 @@
+"""One typed wrapper per system call: nothing here decides anything, every failure is an OSError that names the call."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+from isolate_fn._sys import constants as k
+from isolate_fn._sys.libc import bind, syscall
+
+# Numbers of the calls libc does not wrap. From 424 on every architecture shares one numbering.
+_PER_ARCHITECTURE = {
+    "x86_64": {"pivot_root": 155, "seccomp": 317, "keyctl": 250},
+    "aarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219},
+}
+MACHINE = os.uname().machine
+_OLD = _PER_ARCHITECTURE.get(MACHINE, {})
+_OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
+_CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442
+_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
+
+_unshare = bind("unshare", ctypes.c_int)
+_setns = bind("setns", ctypes.c_int, ctypes.c_int)
+_mount = bind("mount", *([ctypes.c_char_p] * 3), ctypes.c_ulong, ctypes.c_char_p)
+_umount2 = bind("umount2", ctypes.c_char_p, ctypes.c_int)
+_prctl = bind("prctl", ctypes.c_int, *([ctypes.c_ulong] * 4))
+_capset = bind("capset", ctypes.c_void_p, ctypes.c_void_p)
+_capget = bind("capget", ctypes.c_void_p, ctypes.c_void_p)
+_sethostname = bind("sethostname", ctypes.c_char_p, ctypes.c_size_t)
+
+
+def _text(value: str) -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(os.fsencode(value))
+
+
+def unshare(flags: int) -> None:
+    """Leave the given namespaces. See unshare(2)."""
+    _unshare(flags)
+
+
+def setns(descriptor: int, kind: int) -> None:
+    """Enter the namespace behind a descriptor. See setns(2)."""
+    _setns(descriptor, kind)
+
+
+def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
+    """Mount, bind or remount. See mount(2)."""
+    _mount(os.fsencode(source), os.fsencode(target), fstype.encode(), flags, data.encode() or None)
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """Unmount. See umount2(2)."""
+    _umount2(os.fsencode(target), flags)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """Make ``new`` the root of this mount namespace. See pivot_root(2)."""
+    new_path, old_path = _text(new), _text(old)
+    syscall("pivot_root", _OLD["pivot_root"], ctypes.addressof(new_path), ctypes.addressof(old_path))
+
+
+def open_tree(directory: int, path: str, flags: int) -> int:
+    """Return a descriptor of a mount or of a detached copy of it. See open_tree(2), Linux 5.2."""
+    name = _text(path)
+    return syscall("open_tree", _OPEN_TREE, directory, ctypes.addressof(name), flags)
+
+
+def move_mount(tree: int, directory: int, path: str) -> None:
+    """Attach a detached mount at ``path`` (or at ``directory`` itself when empty). See move_mount(2), Linux 5.2."""
+    empty, name = _text(""), _text(path)
+    flags = k.MOVE_MOUNT_F_EMPTY_PATH | (0 if path else k.MOVE_MOUNT_T_EMPTY_PATH)
+    syscall("move_mount", _MOVE_MOUNT, tree, ctypes.addressof(empty), directory, ctypes.addressof(name), flags)
+
+
+def detached_mount(fstype: str, options: tuple[tuple[str, str], ...], attributes: int) -> int:
+    """Make a file system without mounting it anywhere: fsopen(2), fsconfig(2), fsmount(2), Linux 5.2.
+
+    Args:
+        fstype: its type.
+        options: (key, value) pairs.
+        attributes: MOUNT_ATTR_* flags.
+
+    Returns:
+        A close-on-exec descriptor of the detached mount, for `move_mount`.
+    """
+    name = _text(fstype)
+    context = syscall("fsopen", _FSOPEN, ctypes.addressof(name), k.FSOPEN_CLOEXEC)
+    try:
+        for key, value in options:
+            key_text, value_text = _text(key), _text(value)
+            addresses = (ctypes.addressof(key_text), ctypes.addressof(value_text))
+            syscall("fsconfig", _FSCONFIG, context, k.FSCONFIG_SET_STRING, *addresses, 0)
+        syscall("fsconfig", _FSCONFIG, context, k.FSCONFIG_CMD_CREATE, 0, 0, 0)
+        return syscall("fsmount", _FSMOUNT, context, k.FSMOUNT_CLOEXEC, attributes)
+    finally:
+        os.close(context)
+
+
+def mount_setattr(directory: int, path: str, set_flags: int, *, recursive: bool, userns: int = 0) -> None:
+    """Add mount attributes, and an id mapping with MOUNT_ATTR_IDMAP. See mount_setattr(2), Linux 5.12."""
+    attributes = ctypes.create_string_buffer(struct.pack("=4Q", set_flags, 0, 0, userns), 32)
+    name = _text(path)
+    flags = (0 if path else k.AT_EMPTY_PATH) | (k.AT_RECURSIVE if recursive else 0)
+    syscall(
+        "mount_setattr", _MOUNT_SETATTR, directory, ctypes.addressof(name), flags, ctypes.addressof(attributes), 32
+    )
+
+
+def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
+    """Open with limits on how the path is walked. See openat2(2), Linux 5.6."""
+    how = ctypes.create_string_buffer(struct.pack("=3Q", flags | os.O_CLOEXEC, 0, resolve), 24)
+    name = _text(path)
+    return syscall("openat2", _OPENAT2, directory, ctypes.addressof(name), ctypes.addressof(how), 24)
+
+
+def close_from(first: int) -> None:
+    """Close every descriptor from ``first`` on. See close_range(2), Linux 5.9."""
+    syscall("close_range", _CLOSE_RANGE, first, 0xFFFFFFFF, 0)
+
+
+def prctl(option: int, second: int = 0, third: int = 0, fourth: int = 0, fifth: int = 0) -> int:
+    """Operate on this process. See prctl(2)."""
+    return int(_prctl(option, second, third, fourth, fifth))
+
+
+def drop_all_capabilities() -> None:
+    """Empty the effective, permitted and inheritable sets. See capset(2)."""
+    header = ctypes.create_string_buffer(struct.pack("=Ii", k.LINUX_CAPABILITY_VERSION_3, 0), 8)
+    empty = ctypes.create_string_buffer(24)
+    _capset(ctypes.addressof(header), ctypes.addressof(empty))
+
+
+def capabilities() -> tuple[int, int, int]:
+    """Return the effective, permitted and inheritable sets as bit masks. See capget(2)."""
+    header = ctypes.create_string_buffer(struct.pack("=Ii", k.LINUX_CAPABILITY_VERSION_3, 0), 8)
+    data = ctypes.create_string_buffer(24)
+    _capget(ctypes.addressof(header), ctypes.addressof(data))
+    low_e, low_p, low_i, high_e, high_p, high_i = struct.unpack("=6I", data.raw)
+    return low_e | high_e << 32, low_p | high_p << 32, low_i | high_i << 32
+
+
+def join_new_session_keyring() -> None:
+    """Leave the caller's session keyring for a new, empty one. See keyctl(2)."""
+    syscall("keyctl", _OLD["keyctl"], k.KEYCTL_JOIN_SESSION_KEYRING, 0)
+
+
+def set_hostname(name: str) -> None:
+    """Name this UTS namespace. See sethostname(2)."""
+    encoded = name.encode()
+    _sethostname(encoded, len(encoded))
+
+
+def seccomp_filter(program: bytes) -> None:
+    """Install a filter on every thread of this process. See seccomp(2), Linux 3.17.
+
+    Raises:
+        OSError: refused; also when one thread could not be brought along (the kernel then returns its id).
+    """
+    instructions = ctypes.create_string_buffer(program, len(program))
+    fprog = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(instructions)), 16)
+    flags = k.SECCOMP_FILTER_FLAG_TSYNC
+    thread = syscall("seccomp", _OLD["seccomp"], k.SECCOMP_SET_MODE_FILTER, flags, ctypes.addressof(fprog))
+    if thread > 0:
+        raise OSError(3, f"thread {thread} could not be put under the filter", "seccomp")
+
+
+def landlock_abi() -> int:
+    """Return the kernel's Landlock ABI. See landlock_create_ruleset(2), Linux 5.13.
+
+    Raises:
+        OSError: ENOSYS without the feature, EOPNOTSUPP when it is built but switched off at boot.
+    """
+    return syscall("landlock_create_ruleset", _LANDLOCK_CREATE, 0, 0, k.LANDLOCK_CREATE_RULESET_VERSION)
+
+
+def landlock_create_ruleset(handled_fs: int, handled_net: int, scoped: int, *, size: int) -> int:
+    """Return a descriptor of an empty rule set; ``size`` is how much of the structure this kernel knows (bytes)."""
+    attributes = ctypes.create_string_buffer(struct.pack("=3Q", handled_fs, handled_net, scoped), 24)
+    return syscall("landlock_create_ruleset", _LANDLOCK_CREATE, ctypes.addressof(attributes), size, 0)
+
+
+def landlock_add_path(ruleset: int, access: int, directory: int) -> None:
+    """Allow ``access`` beneath the directory behind a descriptor. See landlock_add_rule(2)."""
+    # struct landlock_path_beneath_attr is packed in the header: 12 bytes, not 16.
+    attributes = ctypes.create_string_buffer(struct.pack("=Qi", access, directory), 12)
+    syscall(
+        "landlock_add_rule", _LANDLOCK_ADD, ruleset, k.LANDLOCK_RULE_PATH_BENEATH, ctypes.addressof(attributes), 0
+    )
+
+
+def landlock_restrict_self(ruleset: int) -> None:
+    """Put this thread, and all it starts from now on, under a rule set. See landlock_restrict_self(2)."""
+    syscall("landlock_restrict_self", _LANDLOCK_RESTRICT, ruleset, 0)

@@ -1,0 +1,112 @@
+"""The worker's end of the channel: whole frames over one stream socket, shared memory where they are big.
+
+Only this side ever receives a descriptor. The caller's end (`isolate_fn._runtime.supervise`) reads with recv(2), which
+drops whatever a hostile worker attaches.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+from collections.abc import Sequence
+
+from isolate_fn.errors import TransportError
+
+from .frames import HEADER_SIZE, Buffer, Frame, FrameReader, Kind, arena_layout, length_of, pack
+from .memory import map_sealed, write_arena
+
+ARENA_FROM = 256 * 1024
+"""Bytes of buffers from which shared memory is cheaper than the socket."""
+
+_NO_LIMIT = 1 << 62
+_IOV_MAX = 512
+_MOST_DESCRIPTORS = 3
+
+
+def sendmsg_all(connection: socket.socket, pieces: Sequence[Buffer]) -> None:
+    """Send every piece, however many calls it takes."""
+    views = [memoryview(piece).cast("B") for piece in pieces if length_of(piece)]
+    while views:
+        sent = connection.sendmsg(views[:_IOV_MAX], (), socket.MSG_NOSIGNAL)
+        while views and sent >= views[0].nbytes:
+            sent -= views.pop(0).nbytes
+        if sent:
+            views[0] = views[0][sent:]
+
+
+class WorkerChannel:
+    """A blocking connection to the caller.
+
+    Args:
+        descriptor: of the stream socket; it stays open as long as this object.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+
+    def receive(self) -> Frame | None:
+        """Wait for one frame; None when the caller has closed.
+
+        Raises:
+            TransportError: the bytes are no frame.
+        """
+        received = self.receive_with_descriptors()
+        if received is None:
+            return None
+        frame, descriptors = received
+        try:
+            return self._with_arena(frame, descriptors)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def receive_with_descriptors(self) -> tuple[Frame, list[int]] | None:
+        """Wait for one frame and what came with it; None when the caller has closed."""
+        reader, descriptors = FrameReader(_NO_LIMIT, _NO_LIMIT), []
+        complete = False
+        try:
+            while True:
+                data, ancillary, _, _ = self.connection.recvmsg(1 << 20, socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS))
+                for level, kind, content in ancillary:
+                    if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                        descriptors.extend(array.array("i", content[: len(content) // 4 * 4]))
+                if not data:
+                    return None
+                frame = reader.feed(data)
+                if frame is not None:
+                    complete = True
+                    return frame, descriptors
+        finally:
+            while descriptors and not complete:
+                os.close(descriptors.pop())
+
+    def _with_arena(self, frame: Frame, descriptors: list[int]) -> Frame:
+        if not frame.arena:
+            return frame
+        if len(descriptors) != 1:
+            raise TransportError("a call announced shared memory and came without it")
+        return frame.attach(map_sealed(descriptors[0], max(frame.arena_size, 1)))
+
+    def send(self, kind: int, json: bytes, buffers: Sequence[Buffer] = ()) -> None:
+        """Send one frame; big buffers go through shared memory that the caller makes."""
+        if sum(map(length_of, buffers)) < ARENA_FROM:
+            sendmsg_all(self.connection, pack(kind, json, buffers))
+            return
+        self._fill_arena(buffers)
+        sendmsg_all(self.connection, pack(kind, json, buffers, arena=True))
+
+    def send_inline(self, kind: int, json: bytes, buffers: Sequence[Buffer] = ()) -> None:
+        """Send one frame through the socket alone, whatever its size."""
+        sendmsg_all(self.connection, pack(kind, json, buffers))
+
+    def _fill_arena(self, buffers: Sequence[Buffer]) -> None:
+        size = arena_layout(buffers)[0]
+        sendmsg_all(self.connection, pack(Kind.ARENA, b'{"size": %d}' % size))
+        _, descriptors, _, _ = socket.recv_fds(self.connection, HEADER_SIZE + 2, 1)
+        if len(descriptors) != 1:
+            raise TransportError("the caller gave no shared memory")
+        try:
+            write_arena(descriptors[0], buffers)
+        finally:
+            os.close(descriptors[0])

@@ -1,0 +1,129 @@
+"""Pickling in the trusted direction: plain pickle where that is enough, cloudpickle for what has no name.
+
+Plain pickle is fast and needs no import, but it sends as a name whatever has one, also where that name means
+nothing in another process. So it is stopped there, and cloudpickle starts over.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+import sys
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from isolate_fn._transport.naming import MAIN_MODULES, importable_file, locate
+
+
+class _NeedsValue(Exception):
+    """Plain pickle met something that must travel by value; ends the attempt."""
+
+
+def dump(
+    value: object,
+    head: bytes = b"",
+    buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+    start_over: Callable[[], Any] = bool,
+) -> bytes:
+    """Pickle one value after `head`: plainly where that is enough, else by cloudpickle.
+
+    Args:
+        value: what to write.
+        head: bytes in front of it.
+        buffer_callback: as pickle's.
+        start_over: called when the plain attempt is thrown away.
+
+    Raises:
+        Exception: whatever the value's own classes raise, PicklingError, RecursionError.
+    """
+    stream = io.BytesIO(head)
+    stream.seek(len(head))
+    try:
+        _PlainPickler(stream, 5, buffer_callback=buffer_callback).dump(value)
+    except (_NeedsValue, pickle.PicklingError, TypeError, AttributeError):
+        # The last three are how pickle says that it does not know a thing; cloudpickle knows more.
+        start_over()
+        stream = io.BytesIO(head)
+        stream.seek(len(head))
+        by_value_pickler()(stream, 5, buffer_callback=buffer_callback).dump(value)
+    # Without a copy: BytesIO hands out its own bytes object when nobody else looks at it.
+    return stream.getvalue()
+
+
+def is_decorated(value: object) -> bool:
+    """True for the objects that our decorator puts in a function's place; they say so in their class."""
+    return getattr(type(value), "__isolate_fn__", False) is True
+
+
+@functools.cache
+def by_value_pickler() -> type[pickle.Pickler]:
+    """Make the pickler for what has no name: cloudpickle, but by name for whatever decorators hide."""
+    import threading
+
+    import cloudpickle  # here, because importing it costs more than all of isolate_fn
+
+    from isolate_fn._transport.received import load_location, load_stand_in
+
+    registering = threading.Lock()
+
+    class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, value: Any) -> Any:
+            if type(value) is memoryview:
+                return _reduce_view(value)
+            if is_decorated(value):
+                location = locate(value)
+                if location:
+                    return load_location, (tuple(location),)
+                if getattr(type(value), "__reduce__", None) is not object.__reduce__:  # it brings its own
+                    return NotImplemented
+                return load_stand_in, (value.__wrapped__,)
+            if not isinstance(value, (FunctionType, type)):
+                return super().reducer_override(value)
+            location = locate(value)
+            if location and location.behind:
+                return load_location, (tuple(location),)
+            module = None if location else _listed_module(value)
+            if module is None:
+                return super().reducer_override(value)
+            # cloudpickle believes that every module in sys.modules can be imported elsewhere. The
+            # registration is its only public way to learn otherwise; its decision is made inside this one
+            # call.
+            with registering:
+                cloudpickle.register_pickle_by_value(module)
+                try:
+                    return super().reducer_override(value)
+                finally:
+                    cloudpickle.unregister_pickle_by_value(module)
+
+    return ByValuePickler
+
+
+class _PlainPickler(pickle.Pickler):
+    """pickle, stopping at whatever it would send as a name that means nothing in another process."""
+
+    def reducer_override(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is memoryview:
+            return _reduce_view(value)
+        if is_decorated(value):
+            raise _NeedsValue
+        if (kind is FunctionType or isinstance(value, type)) and (
+            value.__module__ in MAIN_MODULES or importable_file(value.__module__) is None
+        ):
+            raise _NeedsValue
+        return NotImplemented
+
+
+def _reduce_view(view: memoryview) -> tuple[Any, ...]:
+    from isolate_fn._transport.received import load_view
+
+    flat = view.cast("B") if view.c_contiguous and view.nbytes else view.tobytes()
+    return load_view, (pickle.PickleBuffer(flat), view.format, view.shape)
+
+
+def _listed_module(value: Any) -> Any:
+    """The module of a class or function, where it is in sys.modules but nowhere on disk."""
+    name = value.__module__
+    return None if name in MAIN_MODULES or importable_file(name) is not None else sys.modules.get(name)

@@ -1,0 +1,63 @@
+"""Development sessions: `nox -l` lists them, `nox -s tests-3.12` runs one. `sh run tests` needs no nox."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests", "docs"]
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the test suite; arguments after `--` go to pytest."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python="3.11")
+def lint(session: nox.Session) -> None:
+    """Check style and the shape of the package."""
+    session.install("ruff>=0.6", "-e", ".[test]")
+    session.run("ruff", "check", ".")
+    session.run("python", "-m", "pytest", "-q", "tests/test_architecture.py")
+
+
+@nox.session(python="3.11")
+def types(session: nox.Session) -> None:
+    """Check the package and the public signatures with mypy in strict mode."""
+    session.install("mypy>=1.11", "-e", ".[test]")
+    session.run("mypy")
+
+
+@nox.session(python="3.11")
+def docs(session: nox.Session) -> None:
+    """Build the documentation, warnings as errors, and run its code blocks."""
+    session.install("-e", ".[docs,test]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+    session.run("python", "-m", "pytest", "-q", "tests/test_docs.py")
+
+
+@nox.session(python="3.11")
+def examples(session: nox.Session) -> None:
+    """Run the demo: real attacks, unprotected and isolated, side by side."""
+    session.install("-e", ".[examples,rich]")
+    session.run("isolate-fn", "demo")
+
+
+@nox.session(python="3.11")
+def coverage(session: nox.Session) -> None:
+    """Measure which lines of the caller's side the tests reach."""
+    session.install("-e", ".[test]")
+    session.run("coverage", "run", "-m", "pytest", "-q")
+    session.run("coverage", "combine", success_codes=[0, 1])
+    session.run("coverage", "report", "--skip-covered")
+
+
+@nox.session(python="3.11")
+def news(session: nox.Session) -> None:
+    """Show the change log entry that the files in changelog.d/ add up to."""
+    session.install("towncrier>=24.7")
+    session.run("towncrier", "build", "--draft", "--version", "next")
