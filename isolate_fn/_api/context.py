@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
+from isolate_fn._api.prepare import prepare
 from isolate_fn._api.programs import Streams
 from isolate_fn._runtime import call, outcome, pool
+from isolate_fn._runtime.call import Signature
 from isolate_fn._runtime.isolate import Ended, Isolate, OutOfTime, TooMuchOutput
 from isolate_fn._runtime.output import Output
-from isolate_fn._runtime.prepared import prepare
 from isolate_fn._runtime.report import Report
 from isolate_fn._runtime.toolbox import Toolbox
 from isolate_fn._transport.calls import encode_call, unbind
@@ -42,8 +43,8 @@ class Sandbox:
         self._isolate: Isolate | None = None
         self._toolbox: Toolbox | None = None
         self._output = Output(policy.output, policy.limits.output)
-        self._signatures: dict[Any, call.Signature] = {}
-        self._last: call.Signature | None = None
+        self._signatures: dict[Any, Signature] = {}
+        self._last: Signature | None = None
         self._lock = threading.Lock()
         self._report: Report | None = None
         self._why: BaseException | None = None
@@ -120,7 +121,7 @@ class Sandbox:
             result: T = outcome.judge(answer, isolate, self._prepared, signature)
             return result
 
-    def _sign(self, function: Callable[..., Any]) -> call.Signature:
+    def _sign(self, function: Callable[..., Any]) -> Signature:
         signature = self._signatures.get(function)
         if signature is None:
             signature = self._signatures[function] = call.sign(function, self._prepared)

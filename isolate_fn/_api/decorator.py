@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from types import MethodType
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from isolate_fn._runtime.report import Enforcement
 from isolate_fn.errors import PolicyError, Unsupported
@@ -14,7 +14,9 @@ from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Isolated(Generic[P, R]):
@@ -51,8 +53,7 @@ class Isolated(Generic[P, R]):
         return result
 
     def _prepared(self) -> Any:
-        from isolate_fn._runtime.prepared import prepare
-
+        from isolate_fn._api.prepare import prepare
         from isolate_fn._transport.calls import function_reference
 
         if self._by_value is None:
@@ -71,6 +72,14 @@ class Isolated(Generic[P, R]):
             f"{name}() is isolated itself and was called inside an isolate, which cannot start another",
             f"call {name}.__wrapped__(...) there, to run it in the isolate that is already around",
         )
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Isolated[P, R]: ...
+
+    @overload
+    def __get__(
+        self: Isolated[Concatenate[Any, Q], T], instance: object, owner: type | None = None
+    ) -> Callable[Q, T]: ...
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind like a function, so that methods work; the instance travels as the first argument."""

@@ -25,6 +25,7 @@ MACHINES = ("x86_64", "aarch64")
 # Beside the user's own processes: interpreter and libraries may not be able to do without a few.
 _STACK = 8 << 20
 _MEMLOCK = 64 << 10
+_IDLE_MARGIN = 5.0  # seconds
 _DEVICES = tuple(
     MountOrder("device", f"/dev/{name}", f"/dev/{name}", is_directory=False)
     for name in ("null", "zero", "full", "random", "urandom")
@@ -117,6 +118,7 @@ def compile_plan(
         roles=("worker", "tools") if tools else ("worker",),
         memory=policy.limits.memory or 0,
         cpu_time=policy.limits.cpu_time or 0.0,
+        idle_timeout=0.0 if tools else policy.idle_timeout + _IDLE_MARGIN,
         sys_path=surroundings.sys_path,
         editable=surroundings.editable,
         prefixes=surroundings.prefixes,

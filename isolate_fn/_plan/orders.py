@@ -75,6 +75,8 @@ class Plan(NamedTuple):
         roles: processes that init starts: ``("worker",)`` or ``("worker", "tools")``.
         memory: bytes of the whole process tree that init watches, 0 for no limit.
         cpu_time: seconds of the whole process tree that init watches, 0 for no limit.
+        idle_timeout: seconds after which a worker that waits for a call ends by itself, 0 for never. Somewhat longer than
+            the caller keeps it for use, so that no call is sent to one that is about to end.
         sys_path: the worker's ``sys.path``.
         editable: (module name, path) of editable installs that work by an import finder.
         prefixes: ``(sys.prefix, sys.exec_prefix)`` of the caller.
@@ -104,6 +106,7 @@ class Plan(NamedTuple):
     roles: tuple[str, ...]
     memory: int
     cpu_time: float
+    idle_timeout: float
     sys_path: tuple[str, ...]
     editable: tuple[tuple[str, str], ...]
     prefixes: tuple[str, str]

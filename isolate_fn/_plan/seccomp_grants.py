@@ -122,7 +122,7 @@ FALL_BACK = (
 )
 
 #: Answered ENOTSUP where programs run: cp -p takes that for a file system without ACLs, and EPERM for a
-# failure.  Workers get EPERM, which shutil.copy2 takes the same way.
+#: failure. Workers get EPERM, which shutil.copy2 takes the same way.
 NO_ATTRIBUTES = "setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr"
 
 #: Denied with an errno even where denials kill: ordinary programs try these, get "no", and go on.
@@ -136,8 +136,8 @@ TOLERATED = (
     "mlockall munlockall inotify_init inotify_init1 memfd_create personality"
 )
 
-#: In no policy, whatever its options. (Kernels since 6.14 do not ask filters about uretprobe and uprobe:
-# their own  trampolines enter through these, and a call from anywhere else ends in SIGILL.)
+#: In no policy, whatever its options. (Kernels since 6.14 do not ask filters about uretprobe and uprobe: the
+#: kernel's trampolines enter through these, and a call from anywhere else ends in SIGILL.)
 NEVER = (
     "ptrace process_vm_readv process_vm_writev process_madvise process_mrelease kcmp pidfd_getfd "
     "pidfd_send_signal pidfd_open setns unshare clone3 mount umount2 pivot_root chroot mount_setattr "

@@ -44,7 +44,7 @@ def mount_points(
     """
     places = own_places(cwd)
     directories = ["/proc", *(path for path in places if path != "/")]
-    files = []
+    files: list[str] = []
     own = list(places)
     for order, once in zip(mounts, is_shared, strict=True):
         if once:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from isolate_fn._runtime.output import Output
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.verify import verify
 from isolate_fn._transport.calls import EncodedCall, FunctionRef, encode_call, function_reference, unbind
-from isolate_fn._transport.frames import Frame, Kind, length_of, pack
+from isolate_fn._transport.frames import Buffer, Frame, Kind, length_of, pack
 from isolate_fn.errors import InternalError, LimitExceeded, SetupError, TimedOut, TransportError
 
 ARENA_FROM = 256 * 1024
@@ -47,18 +46,17 @@ def sign(function: Callable[..., Any], prepared: Prepared) -> Signature:
     from isolate_fn._transport.calls import dump
     from isolate_fn._transport.codec import ClassTable
     from isolate_fn._transport.failures import ExceptionTable
-    from isolate_fn.policy.tokens import TrustResult
 
     reference = function_reference(function)
-    exceptions = ExceptionTable.for_function(reference.function, prepared.policy.raises)
-    classes = ClassTable.for_function(reference.function).with_classes(prepared.policy.returns)
+    exceptions = ExceptionTable.for_function(reference.function, prepared.terms.raises)
+    classes = ClassTable.for_function(reference.function).with_classes(prepared.terms.returns)
     encoders = classes.encoders()
     return Signature(
         reference=reference,
         classes=classes.with_exceptions(exceptions),
         exceptions=exceptions,
         encoders=dump(encoders) if encoders else b"",
-        trust=TrustResult in prepared.policy.accept,
+        trust=prepared.terms.trust_result,
     )
 
 
@@ -66,22 +64,21 @@ def run(
     prepared: Prepared, signature: Signature, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
     """Call a function in an isolate of this policy and return its value or raise its exception."""
-    policy = prepared.policy
-    deadline = None if policy.timeout is None else time.monotonic() + policy.timeout
+    terms = prepared.terms
+    deadline = None if terms.timeout is None else time.monotonic() + terms.timeout
     _, args, kwargs = unbind(function, args, kwargs)
     encoded = encode_call(signature.reference, args, kwargs, known=False)
     isolate = pool.take(prepared)
-    isolate.output = Output(policy.output, policy.limits.output)
+    isolate.output = Output(terms.output, terms.limits.output)
     keep = False
     try:
         make_ready(isolate, prepared, deadline)
         answer = converse(isolate, prepared, signature, encoded, deadline, after_sending=_refill(prepared))
-        keep = policy.reuse is True or isolate.calls < policy.reuse
+        keep = terms.reuse == 0 or isolate.calls < terms.reuse
         isolate.drain()
         return outcome.judge(answer, isolate, prepared, signature)
     except OutOfTime:
-        assert policy.timeout is not None
-        raise outcome.timed_out(policy.timeout, isolate, prepared) from None
+        raise outcome.timed_out(terms.timeout or 0.0, isolate, prepared) from None
     except TooMuchOutput:
         raise outcome.too_much_output(isolate, prepared) from None
     except Ended:
@@ -94,10 +91,10 @@ def run(
 
 
 def _refill(prepared: Prepared) -> Callable[[], None]:
-    policy = prepared.policy
-    if policy.reuse is not False or not policy.prewarm:
+    terms = prepared.terms
+    if terms.reuse != 1 or not terms.prewarm:
         return lambda: None
-    return lambda: pool.top_up(prepared, policy.prewarm)
+    return lambda: pool.top_up(prepared, terms.prewarm)
 
 
 def finish(isolate: Isolate, prepared: Prepared, *, keep: bool) -> None:
@@ -139,7 +136,7 @@ def make_ready(isolate: Isolate, prepared: Prepared, deadline: float | None) -> 
                 raise Ended
     except OutOfTime:
         if deadline is not None and deadline <= latest:
-            error = TimedOut(prepared.policy.timeout or 0.0)
+            error = TimedOut(prepared.terms.timeout or 0.0)
             error.ran = False
             raise error from None
         raise SetupError("build the isolate", "poll", 0, f"it took longer than {SETUP_SECONDS:.0f} s") from None
@@ -163,7 +160,7 @@ def converse(
         OutOfTime, TooMuchOutput, Ended; LimitExceeded: the result is too big; TransportError: it broke the protocol.
     """
     began = time.monotonic()
-    limit = prepared.policy.limits.result
+    limit = prepared.terms.limits.result
     isolate.fresh_reader(limit)
     isolate.calls += 1
     _send(isolate, signature, encoded, deadline)
@@ -193,7 +190,7 @@ def _send(isolate: Isolate, signature: Signature, encoded: EncodedCall, deadline
         b"true" if signature.trust else b"false",
         b"true" if signature.encoders else b"false",
     )
-    buffers = [encoded.payload, *([signature.encoders] if signature.encoders else []), *encoded.buffers]
+    buffers: list[Buffer] = [encoded.payload, *([signature.encoders] if signature.encoders else []), *encoded.buffers]
     if sum(map(length_of, buffers)) < ARENA_FROM:
         isolate.send(pack(Kind.CALL, told, buffers), -1, deadline)
         return

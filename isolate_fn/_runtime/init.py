@@ -21,6 +21,7 @@ from isolate_fn._plan.orders import Plan, Start
 from isolate_fn._runtime.watch import Watch
 from isolate_fn._sys import calls
 
+
 def run(plan: Plan, start: Start, descriptors: dict[str, int]) -> NoReturn:
     """Build the isolate and stay until it ends. Never returns into the spawner's code."""
     code = 1

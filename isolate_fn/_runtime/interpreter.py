@@ -30,7 +30,7 @@ def prepare(plan: Plan, *, tools: bool) -> None:
 
         EditableFinder.install(dict(plan.editable))
     sys.stdout, sys.stderr = _stream(1, "backslashreplace"), _stream(2, "backslashreplace")
-    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc,assignment]
     _reseed()
 
 

@@ -52,7 +52,7 @@ class Isolate:
 
     def __init__(self, plan: Plan, start: Start, *, tools: bool, cgroup: int = -1) -> None:
         self.plan, self.start = plan, start
-        self.created = time.monotonic()
+        self.created = self.idle_since = time.monotonic()
         self.stages: dict[str, float] = {}
         self.told: dict[str, Any] = {}  # what init said, by its first key
         self.usage: dict[str, Any] = {}

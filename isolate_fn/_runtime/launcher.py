@@ -72,9 +72,8 @@ def _second_stage() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         # Ctrl-C in a terminal is the caller's to handle; the end of the control socket is what ends us.
         signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
-    with os.fdopen(os.dup(_CONTROL), "rb", buffering=0) as control:
-        length = int.from_bytes(_exactly(control, 4), "little")
-        told = pickle.loads(_exactly(control, length))  # noqa: S301 - the caller is trusted
+    length = int.from_bytes(_exactly(4), "little")
+    told = pickle.loads(_exactly(length))  # noqa: S301 - the caller is trusted
     sys.path[:] = told["sys_path"]
     for name in told["preload"]:
         __import__(name)
@@ -88,10 +87,10 @@ def _second_stage() -> None:
     spawner.main(_CONTROL, told["idle_timeout"])
 
 
-def _exactly(control, count):  # type: ignore[no-untyped-def]
+def _exactly(count: int) -> bytes:
     parts = b""
     while len(parts) < count:
-        part = control.read(count - len(parts))
+        part = os.read(_CONTROL, count - len(parts))
         if not part:
             os._exit(0)
         parts += part

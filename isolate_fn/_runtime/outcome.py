@@ -76,7 +76,7 @@ def judge(answer: Frame, isolate: Isolate, prepared: Prepared, signature: Signat
     """
     from isolate_fn._transport.codec import DecodeLimits, decode
 
-    limits = DecodeLimits(total=prepared.policy.limits.result)
+    limits = DecodeLimits(total=prepared.terms.limits.result)
     if answer.kind is Kind.RESULT:
         if signature.trust:
             return pickle.loads(answer.buffers[0])  # noqa: S301 - TrustResult was accepted by name
@@ -108,7 +108,7 @@ def _rejected(parts: Any) -> IsolationError:
 
 def _limit_behind(exception: BaseException, isolate: Isolate, prepared: Prepared) -> LimitExceeded | None:
     """Name the limit that an exception of the function is the sign of, if one is."""
-    limits = prepared.policy.limits
+    limits = prepared.terms.limits
     code = exception.errno if isinstance(exception, OSError) else None
     if code in (errno.ENOSPC, errno.EDQUOT):
         return full(isolate, prepared)
@@ -128,7 +128,7 @@ def _limit_behind(exception: BaseException, isolate: Isolate, prepared: Prepared
 def full(isolate: Isolate, prepared: Prepared) -> LimitExceeded | None:
     """Tell bytes from inodes by what init sees; a file system granted by a mount may be the full one instead."""
     usage = isolate.ask_usage()
-    limits = prepared.policy.limits
+    limits = prepared.terms.limits
     granted = any(order.granted and order.kind in ("bind", "tmpfs") and not order.read_only for order in prepared.plan.mounts)
     report = report_of(isolate, prepared)
     if usage.get("inodes_free", 1) == 0:
@@ -147,13 +147,13 @@ def timed_out(timeout: float, isolate: Isolate, prepared: Prepared) -> TimedOut:
 def too_much_output(isolate: Isolate, prepared: Prepared) -> LimitExceeded:
     """Return the error for an isolate that wrote too much."""
     written = sum(isolate.output.counts) if isolate.output else 0
-    return LimitExceeded("output", prepared.policy.limits.output, written, report_of(isolate, prepared))
+    return LimitExceeded("output", prepared.terms.limits.output, written, report_of(isolate, prepared))
 
 
 def ended(isolate: Isolate, prepared: Prepared) -> IsolationError:
     """Return why an isolate ended, or closed its channel, without an answer."""
     report = report_of(isolate, prepared)
-    limits = prepared.policy.limits
+    limits = prepared.terms.limits
     limit = isolate.told.get("limit")
     if limit == "memory":
         return LimitExceeded("memory", limits.memory or 0, isolate.usage.get("memory", 0), report)
@@ -168,7 +168,7 @@ def ended(isolate: Isolate, prepared: Prepared) -> IsolationError:
 
 
 def _by_status(status: int, isolate: Isolate, prepared: Prepared, report: Report) -> IsolationError:
-    limits = prepared.policy.limits
+    limits = prepared.terms.limits
     if not os.WIFSIGNALED(status):
         return Crashed(None, os.WEXITSTATUS(status), "it exited without an answer", report)
     number = os.WTERMSIG(status)
@@ -193,7 +193,7 @@ _REMEDIES = {
 }
 
 
-def setup_failed(parts: Any) -> SetupError:
+def setup_failed(parts: Any) -> IsolationError:
     """Return the error for a step that a role process could not carry out."""
     step = str(parts.get("step", ""))
     return _step_failed(step, str(parts.get("call", "")), int(parts.get("errno", 0)), str(parts.get("detail", "")))
@@ -216,7 +216,7 @@ def not_built(isolate: Isolate) -> IsolationError:
 
 def _step_failed(step: str, call: str, code: int, detail: str) -> SetupError | InternalError:
     if not code and not call and step in ("worker", "init"):
-        return InternalError(f"{step}: {detail}")  # type: ignore[return-value]
+        return InternalError(f"{step}: {detail}")
     return SetupError(step, call or detail, code, _REMEDIES.get(step, f"{detail}; `isolate-fn doctor` tells what this machine lacks"))
 
 
@@ -225,4 +225,4 @@ def too_big(error: TransportError, prepared: Prepared) -> LimitExceeded | None:
     announced = getattr(error, "announced", None)
     if announced is None:
         return None
-    return LimitExceeded("result", prepared.policy.limits.result, announced)
+    return LimitExceeded("result", prepared.terms.limits.result, announced)

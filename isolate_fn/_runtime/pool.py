@@ -17,8 +17,6 @@ from isolate_fn._runtime.spawner_client import SpawnerClient, SpawnerGone, Spawn
 from isolate_fn.errors import SetupError
 
 _RETRIES = 2
-# A prewarmed isolate gives up by itself after its idle time; one that is about to is not taken any more.
-_MARGIN = 0.8
 
 
 class _Pool:
@@ -106,16 +104,16 @@ def take(prepared: Prepared) -> Isolate:
             isolate = waiting[1].popleft() if waiting and waiting[1] else None
         if isolate is None:
             return start(prepared)
-        young = time.monotonic() - isolate.created < prepared.policy.idle_timeout * _MARGIN
-        if isolate.calls or young:
-            if isolate.alive():
-                return isolate
+        rested = time.monotonic() - isolate.idle_since
+        if rested < prepared.terms.idle_timeout and isolate.alive():
+            return isolate
         isolate.end()
 
 
 def give_back(prepared: Prepared, isolate: Isolate) -> None:
     """Keep an isolate for a later call of the same policy."""
     pool = _pool()
+    isolate.idle_since = time.monotonic()
     with pool.lock:
         pool.waiting.setdefault(id(prepared.plan), (prepared, deque()))[1].append(isolate)
 

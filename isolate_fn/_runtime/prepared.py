@@ -1,27 +1,14 @@
-"""A policy made ready to run: sources looked at, plan compiled, spawner chosen. Kept as long as nothing it rests on changes."""
+"""What all isolates of one policy have in common, made by `isolate_fn._api.prepare`."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
 
-from isolate_fn._plan.compile import Surroundings, compile_plan
-from isolate_fn._plan.mounts import compile_mounts
 from isolate_fn._plan.orders import Plan
-from isolate_fn._runtime.discover import RuntimeView, discover_runtime, runtime_key
+from isolate_fn._plan.terms import Terms
 from isolate_fn._runtime.report import Enforcement
-from isolate_fn._runtime.sources import check_mount_points, resolve_sources
 from isolate_fn._runtime.spawner_client import SpawnerKey
-from isolate_fn._sys.features import PRETEND, Features, probe
-from isolate_fn.policy.policy import Policy
-from isolate_fn.policy.unsupported import refuse_unbuilt
-
-MOST_KEPT = 128
-_INHERITED = ("LANG", "LANGUAGE", "TZ")
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from isolate_fn._sys.features import Features
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +16,7 @@ class Prepared:
     """What every isolate of one policy has in common.
 
     Attributes:
-        policy: what was asked.
+        terms: what the caller's side acts on.
         plan: what the isolates are told.
         spawner: which spawner makes them.
         features: of this kernel.
@@ -38,110 +25,10 @@ class Prepared:
         unchecked: do not compare the workers' reports with the plan; only tests that take a wall away do so.
     """
 
-    policy: Policy
+    terms: Terms
     plan: Plan
     spawner: SpawnerKey
     features: Features
     enforcement: Enforcement
     tools: bool
     unchecked: bool = False
-
-
-_cache: OrderedDict[tuple[object, ...], Prepared] = OrderedDict()
-_views: OrderedDict[tuple[object, ...], RuntimeView] = OrderedDict()
-_lock = threading.Lock()
-
-
-def prepare(
-    policy: Policy, *, tools: bool = False, by_value: bool = False, removed: tuple[str, ...] = ()
-) -> Prepared:
-    """Return the policy's preparation, made on first use.
-
-    Args:
-        policy: what is wanted.
-        tools: also for running programs.
-        by_value: functions will be sent by value: the spawner imports cloudpickle once for all isolates.
-        removed: walls to take away; only tests do.
-
-    Raises:
-        PolicyError: a mount's source is missing or must not be granted.
-        Unsupported: this machine or this version cannot do what is asked.
-    """
-    refuse_unbuilt(policy)
-    surroundings = runtime_key()
-    key = (policy, tools, by_value, removed, surroundings, _inherited(), os.environ.get(PRETEND, ""))
-    with _lock:
-        known = _cache.get(key)
-        if known is not None:
-            _cache.move_to_end(key)
-            return known
-    made = _prepare(policy, surroundings, tools=tools, by_value=by_value, removed=removed)
-    with _lock:
-        made = _cache.setdefault(key, made)
-        while len(_cache) > MOST_KEPT:
-            _cache.popitem(last=False)
-    return made
-
-
-def _inherited() -> tuple[tuple[str, str], ...]:
-    """Return the few variables that say how text and time look; none of them holds a secret."""
-    return tuple(
-        sorted((name, value) for name, value in os.environ.items() if name in _INHERITED or name.startswith("LC_"))
-    )
-
-
-def _view(surroundings: tuple[object, ...], *, tools: bool, network: bool) -> RuntimeView:
-    key = (surroundings, tools, network)
-    with _lock:
-        known = _views.get(key)
-    if known is None:
-        known = discover_runtime(tools=tools, network=network)
-        with _lock:
-            _views[key] = known
-            while len(_views) > MOST_KEPT:
-                _views.popitem(last=False)
-    return known
-
-
-def _prepare(
-    policy: Policy, surroundings: tuple[object, ...], *, tools: bool, by_value: bool, removed: tuple[str, ...]
-) -> Prepared:
-    features = probe()
-    view = _view(surroundings, tools=tools, network=policy.network is True)
-    resolution = resolve_sources(policy)
-    mounts = compile_mounts(
-        policy, view.orders, resolved_sources=resolution.sources, importable=resolution.importable
-    )
-    check_mount_points(mounts)
-    around = Surroundings(view.sys_path, view.editable, (view.prefix, view.exec_prefix))
-    compiled = compile_plan(policy, features, mounts, around, tools=tools, removed=removed)
-    enforcement = Enforcement(
-        engine="namespaces",
-        layers=compiled.layers,
-        landlock_abi=features.landlock if compiled.plan.landlock is not None else 0,
-        uid=-1,
-        accepted=tuple(sorted(token.__name__ for token in policy.accept)),
-        dropped=(*compiled.dropped, *(f"{word}: left out, its source is missing" for word in resolution.dropped)),
-        warnings=resolution.warnings,
-        memory="watched" if policy.limits.memory else "none",
-    )
-    return Prepared(
-        policy=policy,
-        plan=compiled.plan,
-        spawner=_spawner_key(policy, view, by_value=by_value),
-        features=features,
-        enforcement=enforcement,
-        tools=tools,
-    )
-
-
-def _spawner_key(policy: Policy, view: RuntimeView, *, by_value: bool) -> SpawnerKey:
-    environment: dict[str, Any] = {"PATH": _PATH, "LANG": "C.UTF-8", **dict(_inherited()), **dict(policy.env)}
-    return SpawnerKey(
-        interpreter=view.interpreter,
-        environment=tuple(sorted(environment.items())),
-        preload=(*policy.preload, *(("cloudpickle",) if by_value else ())),
-        sys_path=view.sys_path,
-        domain="",
-        idle_timeout=policy.idle_timeout,
-    )

@@ -26,11 +26,11 @@ def runs(function: Callable[..., Any]) -> bool:
     return bool(_current) and _current[0] in (function, plain)
 
 
-def serve(channel: WorkerChannel) -> None:
-    """Answer calls until the caller closes the channel."""
+def serve(channel: WorkerChannel, idle_timeout: float) -> None:
+    """Answer calls until the caller closes the channel, or none came for ``idle_timeout`` seconds (0 waits for ever)."""
     global serving
     serving = True
-    while (frame := channel.receive()) is not None:
+    while channel.wait(idle_timeout or None) and (frame := channel.receive()) is not None:
         _answer(channel, frame)
         del frame  # its buffers are the arguments of a call that is over
 

@@ -133,7 +133,7 @@ class Toolbox:
             OSError: it does not exist, is not a regular file, or may not be read.
             LimitExceeded: it is bigger than ``limits.result``.
         """
-        limit = self.prepared.policy.limits.result
+        limit = self.prepared.terms.limits.result
         self.order({"op": "get", "path": path, "limit": limit})
         try:
             frame = self.answer(limit + 4096)

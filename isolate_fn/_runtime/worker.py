@@ -36,7 +36,7 @@ def run(scene: Scene) -> NoReturn:
             from isolate_fn._runtime import serve
 
             gc.enable()
-            serve.serve(channel)
+            serve.serve(channel, scene.plan.idle_timeout)
         code = 0
     except StepFailed as failure:
         _tell_failure(scene, failure)

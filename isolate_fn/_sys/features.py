@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from dataclasses import dataclass, replace
+from typing import Any
 
 from isolate_fn.errors import PolicyError
 
@@ -86,7 +87,8 @@ def narrow(found: Features, pretend: str) -> Features:
         elif name == "userns":
             found = replace(found, userns=found.userns and text != "0", userns_cause=because if text == "0" else "")
         else:
-            found = replace(found, **{name: getattr(found, name) and text != "0"})
+            changes: dict[str, Any] = {name: getattr(found, name) and text != "0"}
+            found = replace(found, **changes)
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import os
+import select
 import socket
 from collections.abc import Sequence
 
@@ -45,6 +46,12 @@ class WorkerChannel:
     def __init__(self, descriptor: int) -> None:
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
 
+    def wait(self, seconds: float | None) -> bool:
+        """Wait until there is something to receive; False when nothing came in time."""
+        poll = select.poll()
+        poll.register(self.connection, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
+
     def receive(self) -> Frame | None:
         """Wait for one frame; None when the caller has closed.
 
@@ -63,7 +70,8 @@ class WorkerChannel:
 
     def receive_with_descriptors(self) -> tuple[Frame, list[int]] | None:
         """Wait for one frame and what came with it; None when the caller has closed."""
-        reader, descriptors = FrameReader(_NO_LIMIT, _NO_LIMIT), []
+        reader = FrameReader(_NO_LIMIT, _NO_LIMIT)
+        descriptors: list[int] = []
         complete = False
         try:
             while True:

@@ -19,7 +19,7 @@ from isolate_fn.cli.cases import CASES, Case, run_isolated
 from isolate_fn.cli.fetch import Unavailable
 from isolate_fn.cli.samples import MIB, Workspace
 from isolate_fn.cli.unprotected import Ended
-from isolate_fn.errors import Crashed, IsolationError, LimitExceeded, TimedOut
+from isolate_fn.errors import Crashed, IsolationError, LimitExceeded, RemoteError, TimedOut
 
 NAME_WIDTH = max(len(case.name) for case in CASES)
 
@@ -105,7 +105,7 @@ def _unprotected(case: Case, space: Workspace, offline: bool) -> Outcome:
         damage = damage or f"took {ended.peak_memory // MIB} MB of memory: {ended.error or ended.result}"
     if damage:
         return Outcome("harm", damage, ended.seconds)
-    return _without_damage(case, ended)
+    return _without_damage(case, space, ended)
 
 
 def _isolated(case: Case, space: Workspace, offline: bool) -> Outcome:
@@ -115,6 +115,8 @@ def _isolated(case: Case, space: Workspace, offline: bool) -> Outcome:
     stopped = ""
     try:
         result = run_isolated(case, space, arguments)
+    except RemoteError as problem:  # the function's own, of a class that only the library knows
+        error = f"{problem.type_name}: {problem.message}"
     except IsolationError as problem:
         if not problem.ran:
             return Outcome("failed", f"not run: {_line(problem)}")
@@ -127,14 +129,15 @@ def _isolated(case: Case, space: Workspace, offline: bool) -> Outcome:
         return Outcome("harm", damage, seconds)
     if stopped:
         return Outcome("held" if case.attack else "failed", stopped, seconds)
-    return _without_damage(case, Ended(result=result, error=error, seconds=seconds))
+    return _without_damage(case, space, Ended(result=result, error=error, seconds=seconds))
 
 
-def _without_damage(case: Case, ended: Ended) -> Outcome:
+def _without_damage(case: Case, space: Workspace, ended: Ended) -> Outcome:
+    text = (ended.error or ended.result).replace(str(space.work.parent), "...")
     if not case.attack:
         failed = bool(ended.error) or ended.result.startswith("failed")
-        return Outcome("failed" if failed else "works", ended.error or ended.result, ended.seconds)
-    return Outcome("held", f"nothing got out: {ended.error or ended.result or 'no result'}", ended.seconds)
+        return Outcome("failed" if failed else "works", text, ended.seconds)
+    return Outcome("held", f"nothing got out: {text or 'an empty result'}", ended.seconds)
 
 
 def _found_outside(case: Case, space: Workspace, came_back: str) -> str:
@@ -182,15 +185,13 @@ def _summary(rows: Sequence[Row]) -> str:
     absent = sum(row.isolated.status == "unavailable" for row in rows)
     if absent:
         parts.append(f"{absent} could not be tried.")
-    parts.append("Times are of the call alone; isolated ones include making the isolate.")
+    parts.append("Times are of the call; isolated ones include making the isolate.")
     return " ".join(parts)
 
 
 def _cells(row: Row) -> table.Line:
     sides = (row.unprotected, row.isolated)
-    return table.Line(
-        row.case.name, row.case.title, *((side.status, side.text, side.seconds) for side in sides)
-    )
+    return table.Line(row.case.name, row.case.title, *((side.status, side.text, side.seconds) for side in sides))
 
 
 def _document(rows: Sequence[Row], held: bool) -> str:

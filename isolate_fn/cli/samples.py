@@ -66,9 +66,7 @@ def billion_laughs(space: Workspace) -> Path:
 
 def yaml_command(space: Workspace) -> Path:
     """YAML that runs a shell command."""
-    return _write(
-        space, "settings.yaml", f'!!python/object/apply:os.system ["cp {space.secret} {space.stolen}"]\n'
-    )
+    return _write(space, "settings.yaml", f'!!python/object/apply:os.system ["cp {space.secret} {space.stolen}"]\n')
 
 
 def pickled_code(space: Workspace) -> Path:

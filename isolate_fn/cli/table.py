@@ -117,9 +117,7 @@ def _show_with_rich(lines: Sequence[Line]) -> bool:
         return False
     table = Table(*_HEADINGS, show_lines=True)
     for line in lines:
-        sides = [
-            Text(_sentence(side), style=_COLOURS[side[0]][1]) for side in (line.unprotected, line.isolated)
-        ]
+        sides = [Text(_sentence(side), style=_COLOURS[side[0]][1]) for side in (line.unprotected, line.isolated)]
         table.add_row(line.name, line.title, *sides)
     Console().print(table)
     return True

@@ -1,0 +1,53 @@
+"""What of a policy the caller's side acts on itself, after the plan was made from the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from isolate_fn.policy.limits import Limits
+from isolate_fn.policy.policy import Policy
+from isolate_fn.policy.tokens import TrustResult
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Terms:
+    """The caller's part of the orders.
+
+    Attributes:
+        timeout: seconds for one call, None for no end.
+        limits: what errors are measured against; output and result are enforced here.
+        output: where stdout and stderr go.
+        reuse: calls that one worker serves; 1, or 0 for as many as come.
+        prewarm: isolates kept ready.
+        idle_timeout: seconds that one waits unused.
+        returns: classes, or triples, that results may contain.
+        raises: exception classes that come back as themselves.
+        trust_result: unpickle what comes back; accepted by name.
+    """
+
+    timeout: float | None
+    limits: Limits
+    output: str | Callable[[str, bytes], object]
+    reuse: int
+    prewarm: int
+    idle_timeout: float
+    returns: tuple[Any, ...]
+    raises: tuple[type[Exception], ...]
+    trust_result: bool
+
+
+def terms_of(policy: Policy) -> Terms:
+    """Return the caller's part of a policy."""
+    return Terms(
+        timeout=policy.timeout,
+        limits=policy.limits,
+        output=policy.output,
+        reuse=0 if policy.reuse is True else max(1, int(policy.reuse)),
+        prewarm=policy.prewarm,
+        idle_timeout=policy.idle_timeout,
+        returns=policy.returns,
+        raises=policy.raises,
+        trust_result=TrustResult in policy.accept,
+    )

@@ -1,0 +1,50 @@
+"""What the real-kernel tests share: walls that can be taken away, throwaway processes, and counts of what is left over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from isolate_fn import Policy
+from isolate_fn._runtime import call
+from isolate_fn._api.prepare import prepare
+
+WALLS: dict[str, tuple[str, ...]] = {
+    "mounts": ("file tree", "writable places", "mounts", "/proc mounted", "working directory"),
+    "landlock": ("landlock", "init: landlock"),
+    "seccomp": ("seccomp", "init: seccomp"),
+    "capabilities": ("capability locks", "capabilities"),
+    "not dumpable": ("not dumpable", "init: not dumpable"),
+    "no new privileges": ("no new privileges",),
+    "limits": ("limits",),
+    "descriptors": ("descriptors",),
+}
+
+
+def run_without(walls: tuple[str, ...], function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a function in an isolate that lacks some walls, and nobody checks for them.
+
+    Args:
+        walls: names in `WALLS`, or of single steps of `isolate_fn._enforce.sequence`.
+        function: a function of an importable module or of the test.
+        *args: its arguments.
+        **options: options of `isolated`.
+    """
+    removed = tuple(step for wall in walls for step in WALLS.get(wall, (wall,)))
+    policy = Policy(prewarm=0, **options)
+    prepared = replace(prepare(policy, removed=removed, by_value=True), unchecked=bool(removed))
+    return call.run(prepared, call.sign(function, prepared), function, args, {})
+
+
+def python(script: str, *, timeout: float = 60, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a script in a fresh interpreter of this version, from a directory of its own choosing with ``cwd=``."""
+    environment = {**os.environ, **(env or {})}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True, text=True, timeout=timeout, env=environment, check=False, **options,
+    )  # fmt: skip
