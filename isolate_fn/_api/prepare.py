@@ -10,6 +10,7 @@ from typing import Any
 from isolate_fn._plan.compile import Surroundings, compile_plan
 from isolate_fn._plan.mounts import compile_mounts
 from isolate_fn._plan.terms import terms_of
+from isolate_fn._runtime import cgroup
 from isolate_fn._runtime.discover import RuntimeView, discover_runtime, runtime_key
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.report import Enforcement
@@ -46,7 +47,7 @@ def prepare(
     """
     refuse_unbuilt(policy)
     surroundings = runtime_key()
-    key = (policy, tools, by_value, removed, surroundings, _inherited(), os.environ.get(PRETEND, ""))
+    key = (policy, tools, by_value, removed, surroundings, _inherited(), os.environ.get(PRETEND, ""), os.environ.get(cgroup.VARIABLE))
     with _lock:
         known = _cache.get(key)
         if known is not None:
@@ -92,6 +93,7 @@ def _prepare(
     check_mount_points(mounts)
     around = Surroundings(view.sys_path, view.editable, (view.prefix, view.exec_prefix))
     compiled = compile_plan(policy, features, mounts, around, tools=tools, removed=removed)
+    group = cgroup.delegated() if policy.limits.memory else ""
     enforcement = Enforcement(
         engine="namespaces",
         layers=compiled.layers,
@@ -100,7 +102,7 @@ def _prepare(
         accepted=tuple(sorted(token.__name__ for token in policy.accept)),
         dropped=(*compiled.dropped, *(f"{word}: left out, its source is missing" for word in resolution.dropped)),
         warnings=resolution.warnings,
-        memory="watched" if policy.limits.memory else "none",
+        memory=("cgroup" if group else "watched") if policy.limits.memory else "none",
     )
     return Prepared(
         terms=terms_of(policy),
@@ -109,6 +111,7 @@ def _prepare(
         features=features,
         enforcement=enforcement,
         tools=tools,
+        cgroup=group,
     )
 
 

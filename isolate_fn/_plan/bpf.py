@@ -119,11 +119,7 @@ class Graph:
     def _search(self, ranges: Sequence[tuple[int, Node]], low: int, high: int) -> Node:
         if high - low == 1:
             return ranges[low][1]
-        if (
-            high - low == 3
-            and ranges[low][1] is ranges[low + 2][1]
-            and ranges[low + 1][0] + 1 == ranges[low + 2][0]
-        ):
+        if high - low == 3 and ranges[low][1] is ranges[low + 2][1] and ranges[low + 1][0] + 1 == ranges[low + 2][0]:
             # One value inside a range: one test in place of two.
             return self.jump_equal(ranges[low + 1][0], ranges[low + 1][1], ranges[low][1])
         middle = (low + high) // 2

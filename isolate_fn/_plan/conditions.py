@@ -34,9 +34,7 @@ def _unsigned(value: int, bits: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise PolicyError("rules", f"{value!r} is not an integer", "compare arguments with integers")
     if not -(1 << (bits - 1)) <= value <= _limit(bits):
-        raise PolicyError(
-            "rules", f"{value:#x} does not fit into {bits} bits", "use Arg(index, 64) for wider values"
-        )
+        raise PolicyError("rules", f"{value:#x} does not fit into {bits} bits", "use Arg(index, 64) for wider values")
     return int(value) & _limit(bits)
 
 
@@ -147,9 +145,7 @@ class Arg:
         if not 0 <= self.index < _ARGUMENTS:
             raise PolicyError("rules", f"no argument {self.index}", "system calls have arguments 0 to 5")
         if self.bits not in (32, 64):
-            raise PolicyError(
-                "rules", f"no {self.bits}-bit comparison", "use 32 for ints, 64 for pointers and sizes"
-            )
+            raise PolicyError("rules", f"no {self.bits}-bit comparison", "use 32 for ints, 64 for pointers and sizes")
 
     def _member(self, values: Sequence[int], *, mask: int | None = None, negated: bool = False) -> Member:
         if not values:
@@ -179,9 +175,7 @@ class Arg:
         Raises:
             TypeError: a value is a bit flag, which is tested with has_none() or masked().
         """
-        _refuse(
-            values, flags=True, why="one_of() compares whole values; use has_none() or masked() for bit flags"
-        )
+        _refuse(values, flags=True, why="one_of() compares whole values; use has_none() or masked() for bit flags")
         return self._member(values, mask=mask)
 
     def none_of(self, *values: int, mask: int | None = None) -> Member:
@@ -226,16 +220,12 @@ class Arg:
         """The argument is less than `value`; unsigned unless said otherwise."""
         return self._order(value, inclusive=True, negated=True, signed=signed)
 
-    def _order(
-        self, value: int, *, inclusive: bool = False, negated: bool = False, signed: bool = False
-    ) -> Order:
+    def _order(self, value: int, *, inclusive: bool = False, negated: bool = False, signed: bool = False) -> Order:
         if value < 0 and not signed:
             # -1 unsigned is the greatest value of all: `< -1` would be nearly always true.
             raise PolicyError("rules", f"{value} in an unsigned comparison", "pass signed=True")
         if signed and value >= 1 << (self.bits - 1):
-            raise PolicyError(
-                "rules", f"{value:#x} is negative as a signed {self.bits}-bit value", "pass it negative"
-            )
+            raise PolicyError("rules", f"{value:#x} is negative as a signed {self.bits}-bit value", "pass it negative")
         return Order(self.index, self.bits, _unsigned(value, self.bits), inclusive, negated, signed)
 
 

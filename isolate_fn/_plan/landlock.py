@@ -88,11 +88,7 @@ def _access(order: MountOrder, execute: bool) -> AccessFS:
     if order.kind == "device":
         return _DEVICE
     if order.kind == "file":
-        return (
-            AccessFS.READ_FILE
-            if order.read_only
-            else AccessFS.READ_FILE | AccessFS.WRITE_FILE | AccessFS.TRUNCATE
-        )
+        return AccessFS.READ_FILE if order.read_only else AccessFS.READ_FILE | AccessFS.WRITE_FILE | AccessFS.TRUNCATE
     if order.kind not in ("bind", "tmpfs"):  # a link's target and a mount point have their own entries
         return AccessFS(0)
     access = _READ if order.read_only else _READ | _WRITE
@@ -149,9 +145,7 @@ def downgrade(orders: LandlockOrders, abi: int) -> tuple[LandlockOrders, tuple[s
         path_rules=tuple((path, access) for path, access in rules if access),
         attribute_size=ATTRIBUTE_SIZE[abi],
     )
-    return remaining, tuple(
-        _loss(right, abi) for right in RIGHTS if right.abi > abi and _asked(orders, right)
-    )
+    return remaining, tuple(_loss(right, abi) for right in RIGHTS if right.abi > abi and _asked(orders, right))
 
 
 def _known(abi: int, kind: type[AccessFS | AccessNet | Scope]) -> int:

@@ -49,9 +49,7 @@ def _member(graph: Graph, condition: Member, matched: Node, mismatched: Node) ->
     return graph.load(_offset(condition.index, HIGH_WORD), node)
 
 
-def _word_in(
-    graph: Graph, offset: int, mask: int, values: tuple[int, ...], matched: Node, mismatched: Node
-) -> Node:
+def _word_in(graph: Graph, offset: int, mask: int, values: tuple[int, ...], matched: Node, mismatched: Node) -> Node:
     """Test whether the masked word is one of the values."""
     if mask == 0:
         return matched

@@ -84,9 +84,7 @@ def fail_with(code: int) -> Action:
         PolicyError: outside that range.
     """
     if not 1 <= code <= MAX_ERRNO:
-        raise PolicyError(
-            "rules", f"errno {code} cannot be returned", f"use 1 to {MAX_ERRNO}, such as errno.EPERM"
-        )
+        raise PolicyError("rules", f"errno {code} cannot be returned", f"use 1 to {MAX_ERRNO}, such as errno.EPERM")
     return Action(SECCOMP_RET_ERRNO | code)
 
 
@@ -165,18 +163,12 @@ class SyscallPolicy:
         known = [name for name, _ in self.entries]
         for name in known:
             if not numbers.is_known(name):
-                raise PolicyError(
-                    "rules", f"no system call is named {name!r}", "check the spelling in syscalls(2)"
-                )
+                raise PolicyError("rules", f"no system call is named {name!r}", "check the spelling in syscalls(2)")
         if known != sorted(set(known)):
-            raise PolicyError(
-                "rules", "entries are not sorted, or name a call twice", "build it with of() or with_()"
-            )
+            raise PolicyError("rules", "entries are not sorted, or name a call twice", "build it with of() or with_()")
 
     @classmethod
-    def of(
-        cls, entries: Mapping[str, Entry], *, default: Action = EPERM, unknown: Action = ENOSYS
-    ) -> SyscallPolicy:
+    def of(cls, entries: Mapping[str, Entry], *, default: Action = EPERM, unknown: Action = ENOSYS) -> SyscallPolicy:
         """Build a policy from name -> entry."""
         return cls(tuple(sorted(entries.items(), key=lambda item: item[0])), default, unknown)
 

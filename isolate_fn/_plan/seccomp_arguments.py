@@ -351,9 +351,7 @@ NARROWING_CHECKED = (
     ),
 )
 
-_WRITES = (
-    OpenFlag.WRONLY | OpenFlag.RDWR | OpenFlag.CREAT | OpenFlag.TRUNC | OpenFlag.APPEND | OpenFlag.TMPFILE
-)
+_WRITES = OpenFlag.WRONLY | OpenFlag.RDWR | OpenFlag.CREAT | OpenFlag.TRUNC | OpenFlag.APPEND | OpenFlag.TMPFILE
 
 INIT_CHECKED = (
     Checked("data only", "mmap mprotect", (Arg(2, 32).has_none(Protection.EXEC),)),

@@ -100,9 +100,7 @@ def worker_policy(
     return _policy(entries, on_denied)
 
 
-def tool_policy(
-    *, network: bool = False, on_denied: OnDenied = "errno", memfd: bool = False
-) -> SyscallPolicy:
+def tool_policy(*, network: bool = False, on_denied: OnDenied = "errno", memfd: bool = False) -> SyscallPolicy:
     """Return what programs started in the isolate may do: a shell, coreutils, ffmpeg, another Python."""
     return worker_policy(exec=True, network=network, on_denied=on_denied, memfd=memfd)
 
@@ -128,9 +126,7 @@ def worker_filter(
     narrowing: bool = False,
 ) -> bytes:
     """Return worker_policy() compiled for `machine`; the same options give the same bytes object."""
-    policy = worker_policy(
-        exec=exec, network=network, on_denied=on_denied, fork=fork, memfd=memfd, narrowing=narrowing
-    )
+    policy = worker_policy(exec=exec, network=network, on_denied=on_denied, fork=fork, memfd=memfd, narrowing=narrowing)
     return compile_filter(policy, machine)
 
 

@@ -31,9 +31,7 @@ WORKER = (
         "extended attributes, reading: shutil.copy2",
         "getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr",
     ),
-    Grant(
-        "changes to files; only writable mounts have any", "rmdir unlink unlinkat rename renameat renameat2"
-    ),
+    Grant("changes to files; only writable mounts have any", "rmdir unlink unlinkat rename renameat renameat2"),
     Grant("links; a link crosses no mount", "symlink symlinkat link linkat"),
     Grant("sizes of files", "truncate ftruncate fallocate"),
     Grant("times of files", "utimensat utime utimes futimesat"),
@@ -63,9 +61,7 @@ WORKER = (
         "signal handling",
         "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait",
     ),
-    Grant(
-        "signal handling; restart_syscall resumes sleeps after SIGSTOP", "sigaltstack restart_syscall pause"
-    ),
+    Grant("signal handling; restart_syscall resumes sleeps after SIGSTOP", "sigaltstack restart_syscall pause"),
     Grant(
         "timers",
         "alarm getitimer setitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete",
@@ -73,9 +69,7 @@ WORKER = (
     Grant("timers as descriptors", "timerfd_create timerfd_settime timerfd_gettime"),
     Grant("sleeping and the time", "nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time"),
     Grant("pipes and events", "pipe pipe2 eventfd eventfd2"),
-    Grant(
-        "waiting for descriptors", "epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2"
-    ),
+    Grant("waiting for descriptors", "epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2"),
     Grant("waiting for descriptors, older", "poll ppoll select pselect6"),
     Grant("sockets it holds: its channel and its own pairs", "shutdown getsockname getpeername"),
 )
@@ -83,9 +77,7 @@ WORKER = (
 FORK = (Grant("child processes", "fork vfork"),)
 EXEC = (
     Grant("other programs, under these same walls", "execve execveat"),
-    Grant(
-        "shells and tools make process groups and sessions; the pid namespace holds them", "setpgid setsid"
-    ),
+    Grant("shells and tools make process groups and sessions; the pid namespace holds them", "setpgid setsid"),
     Grant("tools pin their threads; only to processors that the isolate has", "sched_setaffinity"),
 )
 

@@ -43,7 +43,8 @@ def _run(scene: Scene) -> int:
     if scene.plan.memory and not scene.has_proc and "cgroup" not in scene.descriptors:
         raise StepFailed("memory limit", "", 0, "memory can be watched neither through /proc nor by a cgroup here")
     roles = {_start_role(scene, role): role for role in scene.plan.roles}
-    watch = Watch(scene.plan.memory, scene.plan.cpu_time, has_proc=scene.has_proc)
+    memory = 0 if "cgroup" in scene.descriptors else scene.plan.memory
+    watch = Watch(memory, scene.plan.cpu_time, has_proc=scene.has_proc)
     _let_go(scene)
     status, wake = scene.descriptors["status"], _wake_on_child()
     carry_out(INIT_LOCKS, scene)

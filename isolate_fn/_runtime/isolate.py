@@ -18,6 +18,7 @@ from typing import Any
 
 from isolate_fn._plan.orders import Plan, Start
 from isolate_fn._runtime import lifetime
+from isolate_fn._runtime.cgroup import Group
 from isolate_fn._runtime.output import Output
 from isolate_fn._transport.frames import Buffer, Frame, FrameReader, length_of
 from isolate_fn.errors import TransportError
@@ -47,10 +48,10 @@ class Isolate:
         plan: its orders.
         start: what is particular to it.
         tools: it also has a process that starts tools.
-        cgroup: descriptor of a ``cgroup.procs`` to join, or -1.
+        group: cgroup that limits its memory, None for none; removed when the isolate ends.
     """
 
-    def __init__(self, plan: Plan, start: Start, *, tools: bool, cgroup: int = -1) -> None:
+    def __init__(self, plan: Plan, start: Start, *, tools: bool, group: Group | None = None) -> None:
         self.plan, self.start = plan, start
         self.created = self.idle_since = time.monotonic()
         self.stages: dict[str, float] = {}
@@ -79,7 +80,8 @@ class Isolate:
             os.set_blocking(here, False)
             self.pipes[here] = stream
             self._there.append(there)
-        self.cgroup = cgroup
+        self.group = group
+        self.cgroup = group.door() if group is not None else -1
         lifetime.hold(self)
         self._watch()
 
@@ -290,6 +292,8 @@ class Isolate:
         with contextlib.suppress(TooMuchOutput):
             self.drain()
         self.abandon()
+        if self.group is not None:
+            self.group.remove()
 
     def _end_unborn(self) -> None:
         """Without a handle of init yet: its socket's end makes it exit; the end of ours tells that it has."""

@@ -55,7 +55,7 @@ def report_of(isolate: Isolate, prepared: Prepared, *, output: Any = None) -> Re
     return Report(
         enforcement=enforcement_of(isolate, prepared),
         denied=None,
-        peak_memory=usage.get("peak_memory", 0),
+        peak_memory=(isolate.group.peak() if isolate.group is not None else 0) or usage.get("peak_memory", 0),
         cpu_seconds=usage.get("cpu_seconds", 0.0),
         disk=usage.get("disk", 0),
         inodes=usage.get("inodes", 0),
@@ -155,6 +155,8 @@ def ended(isolate: Isolate, prepared: Prepared) -> IsolationError:
     report = report_of(isolate, prepared)
     limits = prepared.terms.limits
     limit = isolate.told.get("limit")
+    if isolate.group is not None and isolate.group.out_of_memory():
+        return LimitExceeded("memory", limits.memory or 0, isolate.group.peak() or limits.memory, report)
     if limit == "memory":
         return LimitExceeded("memory", limits.memory or 0, isolate.usage.get("memory", 0), report)
     if limit == "cpu_time":

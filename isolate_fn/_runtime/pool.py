@@ -10,7 +10,7 @@ import time
 from collections import deque
 
 from isolate_fn._plan.orders import Start
-from isolate_fn._runtime import ids, lifetime
+from isolate_fn._runtime import cgroup, ids, lifetime
 from isolate_fn._runtime.isolate import Isolate
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.spawner_client import SpawnerClient, SpawnerGone, SpawnerKey
@@ -51,7 +51,8 @@ def start(prepared: Prepared) -> Isolate:
         spawner = _spawner(prepared)
         uid, gid = ids.outer_ids(prepared.features)
         remap = 0 if prepared.features.privileged and prepared.features.all_ids and uid != 0 else -1
-        isolate = Isolate(prepared.plan, Start(0, uid, gid, remap, ()), tools=prepared.tools)
+        group = cgroup.make(prepared.cgroup, prepared.plan.memory) if prepared.cgroup else None
+        isolate = Isolate(prepared.plan, Start(0, uid, gid, remap, ()), tools=prepared.tools, group=group)
         try:
             roles, descriptors = isolate.ends_for_the_child()
             spawner.order(prepared.plan, isolate.start._replace(descriptors=roles), descriptors)

@@ -22,6 +22,7 @@ class Prepared:
         features: of this kernel.
         enforcement: what will be in force, before an isolate has added its own remarks.
         tools: whether programs can be run.
+        cgroup: directory in which groups that limit memory can be made, empty to have init watch it.
         unchecked: do not compare the workers' reports with the plan; only tests that take a wall away do so.
     """
 
@@ -31,4 +32,5 @@ class Prepared:
     features: Features
     enforcement: Enforcement
     tools: bool
+    cgroup: str = ""
     unchecked: bool = False

@@ -112,14 +112,10 @@ RIGHTS = (
     Right(AccessFS.MAKE_FIFO, 1, "5.13", "making a named pipe"),
     Right(AccessFS.MAKE_BLOCK, 1, "5.13", "making a block device"),
     Right(AccessFS.MAKE_SYM, 1, "5.13", "making a symbolic link"),
-    Right(
-        AccessFS.REFER, 2, "5.19", "linking or renaming into another directory; always denied before ABI 2"
-    ),
+    Right(AccessFS.REFER, 2, "5.19", "linking or renaming into another directory; always denied before ABI 2"),
     Right(AccessFS.TRUNCATE, 3, "6.2", "truncating a file, also by truncate(2) and O_TRUNC"),
     Right(AccessFS.IOCTL_DEV, 5, "6.10", "ioctl of a device that is opened from now on"),
-    Right(
-        AccessFS.RESOLVE_UNIX, 9, "7.1", "reaching a unix socket by its path, unless made in the same domain"
-    ),
+    Right(AccessFS.RESOLVE_UNIX, 9, "7.1", "reaching a unix socket by its path, unless made in the same domain"),
     Right(AccessNet.BIND_TCP, 4, "6.7", "binding a TCP port"),
     Right(AccessNet.CONNECT_TCP, 4, "6.7", "connecting to a TCP port"),
     Right(AccessNet.BIND_UDP, 10, "7.2", "binding a UDP port, also implicitly"),
