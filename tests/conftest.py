@@ -18,20 +18,23 @@ ROOT = Path(__file__).parents[1]
 LAUNCHER = ROOT / "isolate_fn" / "_runtime" / "launcher.py"
 
 
-# --- what this machine has -------------------------------------------------------------------------------------------
+# --- what this machine has ------------------------------------------------------------------------------
 
 
 def _user_namespaces() -> str:
     """Empty where an isolate can be built, else what prevents it."""
     if os.geteuid() == 0 or shutil.which("unshare") is None:
         return ""
-    tried = subprocess.run(["unshare", "--user", "--map-root-user", "true"], capture_output=True, text=True, timeout=30)
+    tried = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "true"], capture_output=True, text=True, timeout=30
+    )
     return tried.stderr.strip()
 
 
 def _landlock_abi() -> int:
-    """The kernel's Landlock ABI, 0 for none. 444 is landlock_create_ruleset(2) everywhere; flag 1 asks for the version."""
+    """The kernel's Landlock ABI, 0 for none."""
     libc = ctypes.CDLL(None, use_errno=True)
+    # 444 is landlock_create_ruleset(2) on every architecture; flag 1 asks for the version.
     return max(0, int(libc.syscall(444, None, 0, 1)))
 
 
@@ -51,8 +54,9 @@ def missing(feature: str) -> str:
     """Say what keeps this machine from having a feature; empty where it has it.
 
     Args:
-        feature: ``"namespaces"``, ``"root"``, ``"user"`` (not root), ``"landlock"`` or ``"landlock>=N"``, ``"cgroup"``,
-            ``"x86_64"``, ``"aarch64"``, ``"tool:NAME"`` (a program in PATH), ``"module:NAME"`` (an importable module).
+        feature: ``"namespaces"``, ``"root"``, ``"user"`` (not root), ``"landlock"`` or ``"landlock>=N"``,
+            ``"cgroup"``, ``"x86_64"``, ``"aarch64"``, ``"tool:NAME"`` (a program in PATH), ``"module:NAME"``
+            (an importable module).
     """
     kind, _, name = feature.partition(":")
     if kind == "tool":
@@ -86,7 +90,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                     item.add_marker(pytest.mark.skip(reason=f"{feature}: {reason}"))
 
 
-# --- nothing may be left over ----------------------------------------------------------------------------------------
+# --- nothing may be left over ---------------------------------------------------------------------------
 
 GRACE = 10.0  # seconds that killed processes get to disappear
 _before: dict[str, set[str]] = {}
@@ -94,7 +98,9 @@ _leftovers: list[str] = []
 
 
 def _temporary_entries() -> set[str]:
-    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith(("isolate_fn", "isolate-fn"))}
+    return {
+        name for name in os.listdir(tempfile.gettempdir()) if name.startswith(("isolate_fn", "isolate-fn"))
+    }
 
 
 def _processes() -> set[str]:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from isolate_fn import Policy
-from isolate_fn._runtime import call
+from isolate_fn._api.context import Sandbox
 from isolate_fn._api.prepare import prepare
+from isolate_fn._runtime import call
 
 WALLS: dict[str, tuple[str, ...]] = {
     "mounts": ("file tree", "writable places", "mounts", "/proc mounted", "working directory"),
@@ -23,6 +24,10 @@ WALLS: dict[str, tuple[str, ...]] = {
     "no new privileges": ("no new privileges",),
     "limits": ("limits",),
     "descriptors": ("descriptors",),
+    # Without it the last step would set the limit of the namespace outside.
+    "user namespace": ("user namespace", "user id", "no nested user namespaces"),
+    # Without them the last two steps would change the host's.
+    "namespaces": ("namespaces", "loopback", "host name"),
 }
 
 
@@ -30,15 +35,31 @@ def run_without(walls: tuple[str, ...], function: Callable[..., Any], *args: Any
     """Call a function in an isolate that lacks some walls, and nobody checks for them.
 
     Args:
-        walls: names in `WALLS`, or of single steps of `isolate_fn._enforce.sequence`.
+        walls: names in `WALLS`, or of single steps of `isolate_fn._enforce.sequence`. ``"self-check"`` is the
+            comparison with the plan alone; it is left out wherever another wall is.
         function: a function of an importable module or of the test.
         *args: its arguments.
         **options: options of `isolated`.
     """
-    removed = tuple(step for wall in walls for step in WALLS.get(wall, (wall,)))
+    removed = _steps(walls)
     policy = Policy(prewarm=0, **options)
     prepared = replace(prepare(policy, removed=removed, by_value=True), unchecked=bool(removed))
     return call.run(prepared, call.sign(function, prepared), function, args, {})
+
+
+def open_without(walls: tuple[str, ...], **options: Any) -> Sandbox:
+    """Return a `sandbox` block, to be entered, whose worker and tools lack some walls."""
+    removed = _steps(walls)
+    box = Sandbox(Policy(**options))
+    box._prepared = replace(
+        prepare(box.policy, tools=True, removed=removed, by_value=True), unchecked=bool(removed)
+    )
+    return box
+
+
+def _steps(walls: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the steps to leave out. The self-check goes as well: it tries what then succeeds, and so spoils the attack."""
+    return (*(step for wall in walls for step in WALLS.get(wall, (wall,))), *(("self-check",) if walls else ()))
 
 
 def python(script: str, *, timeout: float = 60, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:

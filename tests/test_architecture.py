@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "isolate_fn"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-# Units above the line of the front door: what a user may import. cli and the like may use these and nothing else.
+# What a user may import. cli and the like may use these and nothing else.
 FRONT = {"errors", "rules", "presets", "dangerous", "policy", "testing", "host", ""}
 PUBLIC_NAMES_ONLY = {"cli", "pytest_plugin", "testing", "integrations"}
 CORE = {"errors", "policy", "_sys", "_plan", "_enforce", "_transport", "_runtime"}
@@ -38,11 +38,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dangerous": {"errors", "policy"},
     "host": BELOW_API,
     "": BELOW_API | {"_api", "_diagnose"},
-    **{unit: FRONT for unit in PUBLIC_NAMES_ONLY},
+    **dict.fromkeys(PUBLIC_NAMES_ONLY, FRONT),
 }
 
 # Of _sys, decisions may know what the kernel *can* do (numbers, structures, probed features), never do it.
-PLAN_MAY_IMPORT_OF_SYS = {"constants", "seccomp_constants", "landlock_constants", "structs", "numbers", "features"}
+PLAN_MAY_IMPORT_OF_SYS = {
+    "constants",
+    "seccomp_constants",
+    "landlock_constants",
+    "structs",
+    "numbers",
+    "features",
+}
 
 # What the spawner and the worker load, where every import is paid for by each isolate.
 NOT_IN_THE_CHILD = {"dataclasses", "inspect", "logging", "asyncio", "typing_extensions", "unittest"}
@@ -55,11 +62,13 @@ LONGER = {
     "_sys/seccomp_constants.py": "table of constants",
 }
 
-LINE_OF_MACHINE = re.compile(r"/work/(main|notes|shared|\.)|/opt/dev|/root/|pypi\.org|pythonhosted|deb\.debian|registry\.npmjs|\.pyenv")
+LINE_OF_MACHINE = re.compile(
+    r"/work/(main|notes|shared|\.)|/opt/dev|/root/|pypi\.org|pythonhosted|deb\.debian|registry\.npmjs|\.pyenv"
+)
 
 
 class Import(NamedTuple):
-    """One import: the importing file, its line, the module, the name taken from it, and whether it runs at import."""
+    """One import: its file and line, the module, the name taken from it, and whether it runs at import."""
 
     source: Path
     line: int
@@ -152,7 +161,10 @@ def test_public_helpers_use_public_names() -> None:
         if unit_of(entry.source) in PUBLIC_NAMES_ONLY
         and (target := own_target(entry)) is not None
         and target[:1] != [unit_of(entry.source)]
-        and (any(part.startswith("_") for part in target) or (entry.name.startswith("_") and entry.name != "__version__"))
+        and (
+            any(part.startswith("_") for part in target)
+            or (entry.name.startswith("_") and entry.name != "__version__")
+        )
     ]
     assert not wrong, "\n".join(["private names:", *wrong])
 
@@ -160,11 +172,17 @@ def test_public_helpers_use_public_names() -> None:
 def test_nothing_of_third_parties_is_imported_with_the_package() -> None:
     """Optional libraries and cloudpickle are imported where a call needs them."""
     allowed = set(sys.stdlib_module_names) | {"isolate_fn"}
-    optional = {"pytest_plugin", "integrations", "cli"}  # loaded only by whoever has the library, or by nobody
+    optional = {
+        "pytest_plugin",
+        "integrations",
+        "cli",
+    }  # loaded only by whoever has the library, or by nobody
     wrong = [
         str(entry)
         for entry in IMPORTS
-        if entry.at_import and unit_of(entry.source) not in optional and entry.module.split(".")[0] not in allowed
+        if entry.at_import
+        and unit_of(entry.source) not in optional
+        and entry.module.split(".")[0] not in allowed
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -182,7 +200,9 @@ def test_the_child_imports_little() -> None:
 
 def test_only_one_module_reads_errno() -> None:
     """errno keeps its old value when a call succeeds, so one place reads it, after a failure."""
-    readers = {path.relative_to(PACKAGE).as_posix() for path in SOURCES if "get_errno(" in path.read_text("utf-8")}
+    readers = {
+        path.relative_to(PACKAGE).as_posix() for path in SOURCES if "get_errno(" in path.read_text("utf-8")
+    }
     assert readers <= {"_sys/libc.py"}
 
 
@@ -200,12 +220,16 @@ def test_policy_and_plan_do_not_touch_ctypes() -> None:
 def test_file_is_of_readable_length(path: Path) -> None:
     name = path.relative_to(PACKAGE).as_posix()
     lines = len(path.read_text("utf-8").splitlines())
-    assert lines <= MOST_LINES or name in LONGER, f"{name} has {lines} lines; split it, or list it here with a reason"
+    assert lines <= MOST_LINES or name in LONGER, (
+        f"{name} has {lines} lines; split it, or list it here with a reason"
+    )
 
 
 def test_no_reason_outlives_its_file() -> None:
     long = {
-        path.relative_to(PACKAGE).as_posix() for path in SOURCES if len(path.read_text("utf-8").splitlines()) > MOST_LINES
+        path.relative_to(PACKAGE).as_posix()
+        for path in SOURCES
+        if len(path.read_text("utf-8").splitlines()) > MOST_LINES
     }
     assert set(LONGER) <= long, f"no longer too long: {set(LONGER) - long}"
 
@@ -213,7 +237,13 @@ def test_no_reason_outlives_its_file() -> None:
 def test_source_names_no_machine() -> None:
     """What is shipped knows nothing of the machine it was written on."""
     root = PACKAGE.parent
-    texts = [*SOURCES, *root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("examples/**/*.py"), root / "pyproject.toml"]
+    texts = [
+        *SOURCES,
+        *root.glob("*.md"),
+        *root.glob("docs/**/*.md"),
+        *root.glob("examples/**/*.py"),
+        root / "pyproject.toml",
+    ]
     found = [
         f"{path.relative_to(root)}:{number}: {line.strip()}"
         for path in texts
@@ -232,7 +262,9 @@ def run_python(code: str) -> str:
 
 def test_import_is_light() -> None:
     """`import isolate_fn` loads no third party, and none of the heavy parts of the standard library."""
-    heavy = "{'ctypes', 'asyncio', 'cloudpickle', 'multiprocessing', 'subprocess', 'concurrent.futures', 'numpy'}"
+    heavy = (
+        "{'ctypes', 'asyncio', 'cloudpickle', 'multiprocessing', 'subprocess', 'concurrent.futures', 'numpy'}"
+    )
     assert run_python(f"import sys, isolate_fn; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 

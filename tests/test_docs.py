@@ -1,4 +1,4 @@
-"""Every Python block of the README and of the documentation is run; links, diagrams and commands are checked."""
+"""Every Python block of the README and the documentation is run; links, figures, commands are checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(page for page in ROOT.glob("docs/**/*.md") if "_build" not in page.parts)])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(page for page in ROOT.glob("docs/**/*.md") if "_build" not in page.parts)]
+)
 
 FENCE = re.compile(r"^```(\w+)?[ ]*(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -60,7 +62,9 @@ def test_a_block_that_is_not_run_says_why(block: Block) -> None:
 
 
 @pytest.mark.needs("namespaces")
-@pytest.mark.parametrize("block", [block for block in PYTHON if not block.words], ids=lambda block: block.name)
+@pytest.mark.parametrize(
+    "block", [block for block in PYTHON if not block.words], ids=lambda block: block.name
+)
 def test_block_runs(block: Block, tmp_path: Path) -> None:
     """As a reader would: in a file of its own, in a fresh interpreter, warnings as errors."""
     script = tmp_path / "block.py"
@@ -105,13 +109,19 @@ def test_figure_describes_itself(figure: Path) -> None:
 
 
 def test_commands_of_the_readme_exist() -> None:
-    """The two commands stand alone in a block each, the script knows them, and the continuous check calls them."""
-    commands = {block.text.strip() for block in blocks() if block.page == ROOT / "README.md" and block.language == "sh"}
+    """Each of the two stands alone in a block, the script knows it, and the continuous check calls it."""
+    commands = {
+        block.text.strip()
+        for block in blocks()
+        if block.page == ROOT / "README.md" and block.language == "sh"
+    }
     assert {"sh run demo", "sh run tests"} <= commands
     script = (ROOT / "run").read_text()
-    assert "\ndemo)" in script and "\ntests)" in script
+    assert "\ndemo)" in script
+    assert "\ntests)" in script
     check = (ROOT / ".ci" / "run").read_text()
-    assert "sh run demo" in check and "sh run tests" in check
+    assert "sh run demo" in check
+    assert "sh run tests" in check
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 

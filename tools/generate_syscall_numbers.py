@@ -196,9 +196,7 @@ def generate() -> dict[Path, str]:
 def main(arguments: list[str] | None = None) -> int:
     """Write the tables, or with ``--check`` compare them; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 when a table is out of date"
-    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a table is out of date")
     options = parser.parse_args(arguments)
     try:
         files = generate()

@@ -21,6 +21,7 @@ from isolate_fn._runtime.report import Report
 from isolate_fn._runtime.toolbox import Toolbox
 from isolate_fn._transport.calls import encode_call, unbind
 from isolate_fn.errors import PolicyError
+from isolate_fn.policy import checks
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
 
@@ -180,6 +181,11 @@ class Sandbox:
             FileNotFoundError: there is no such program inside.
             LimitExceeded: it wrote more than ``limits.output``, or used more memory or time than allowed.
         """
+        if not argv or isinstance(argv, (str, bytes)):
+            raise PolicyError("argv", f"{argv!r:.60} is not a list of words", "pass a list, such as ['ls', '-l']")
+        words = [_word("argv", word) for word in argv]
+        directory = None if cwd is None else _word("cwd", cwd)
+        environment = None if env is None else dict(checks.text_pairs("env", env))
         with self._lock:
             isolate, toolbox = self._open()
             limit = self.policy.timeout if timeout is None else timeout
@@ -187,31 +193,30 @@ class Sandbox:
                 self._output, input=input, capture_output=capture_output, text=text, encoding=encoding,
                 stdin=stdin, stdout=stdout, stderr=stderr,
             )  # fmt: skip
-            words = [os.fspath(word) for word in argv]
-            if not words or isinstance(argv, (str, bytes)):
-                raise PolicyError("argv", f"{argv!r:.60} is not a list of words", "pass a list, such as ['ls', '-l']")
+            for pipe in streams.pipes:
+                isolate.hand_over(pipe)
             try:
                 code = toolbox.run(
                     words,
-                    cwd=cwd,
-                    env=None if env is None else dict(env),
+                    cwd=directory,
+                    env=environment,
                     descriptors=streams.theirs(),
                     pump=streams.pump,
                     deadline=None if limit is None else time.monotonic() + limit,
                 )
             except OutOfTime:
                 out, err = streams.results()
-                raise subprocess.TimeoutExpired(words, limit or 0.0, out, err) from None
+                raise subprocess.TimeoutExpired(argv, limit or 0.0, out, err) from None
             except TooMuchOutput:
                 raise outcome.too_much_output(isolate, self._prepared) from None
             except FileNotFoundError as missing:
-                raise FileNotFoundError(missing.errno, missing.strerror, words[0]) from None
+                raise FileNotFoundError(missing.errno, missing.strerror, missing.filename or words[0]) from None
             finally:
                 streams.close()
             out, err = streams.results()
         if check and code:
-            raise subprocess.CalledProcessError(code, words, out, err)
-        return subprocess.CompletedProcess(words, code, out, err)
+            raise subprocess.CalledProcessError(code, argv, out, err)
+        return subprocess.CompletedProcess(argv, code, out, err)
 
     def put(self, path_inside: str, content: bytes | bytearray | memoryview | os.PathLike[str] | IO[bytes]) -> None:
         """Write a file inside.
@@ -233,6 +238,8 @@ class Sandbox:
             data = content
         elif isinstance(content, io.TextIOBase):
             raise PolicyError("put", "the file is open as text", "open it with mode 'rb'")
+        elif not hasattr(content, "read"):
+            raise PolicyError("put", f"{content!r:.60} has no content", "pass bytes, a pathlib.Path or an open file")
         else:
             data = content.read()
         with self._lock:
@@ -261,6 +268,13 @@ class Sandbox:
             self._isolate.ask_usage()
             self._isolate.drain()
             return outcome.report_of(self._isolate, self._prepared, output=self._output)
+
+
+def _word(field: str, word: str | bytes | os.PathLike[str]) -> str:
+    text = os.fsdecode(word)
+    if "\0" in text:
+        raise PolicyError(field, f"{text!r:.60} holds a NUL character", "leave it out: the kernel ends there")
+    return text
 
 
 def _path(field: str, path: str) -> str:

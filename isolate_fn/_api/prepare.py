@@ -91,7 +91,7 @@ def _prepare(
         policy, view.orders, resolved_sources=resolution.sources, importable=resolution.importable
     )
     check_mount_points(mounts)
-    around = Surroundings(view.sys_path, view.editable, (view.prefix, view.exec_prefix))
+    around = Surroundings(view.sys_path, view.editable, (view.prefix, view.exec_prefix), view.interpreter)
     compiled = compile_plan(policy, features, mounts, around, tools=tools, removed=removed)
     group = cgroup.delegated() if policy.limits.memory else ""
     enforcement = Enforcement(

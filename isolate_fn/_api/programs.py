@@ -44,6 +44,7 @@ class Streams:
         self.output = output
         self.captured: list[bytearray | None] = [None, None]
         self._theirs: list[int] = []
+        self.pipes: list[int] = []  # those of the program's ends that are pipes of ours
         self._ours: dict[int, Any] = {}
         self._stdin = -1
         data = self._input(input)
@@ -66,6 +67,7 @@ class Streams:
         if given or stdin == subprocess.PIPE:
             theirs, self._stdin = os.pipe2(os.O_CLOEXEC)
             self._theirs.append(theirs)
+            self.pipes.append(theirs)
         elif stdin is None or stdin == subprocess.DEVNULL:
             self._theirs.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         else:
@@ -77,6 +79,7 @@ class Streams:
         elif target is None or target == subprocess.PIPE:
             ours, theirs = os.pipe2(os.O_CLOEXEC)
             self._theirs.append(theirs)
+            self.pipes.append(theirs)
             if target is None:
                 self._ours[ours] = lambda data: self.output.feed(stream, data)
             else:

@@ -13,6 +13,10 @@ from isolate_fn._sys import calls
 from isolate_fn._sys import constants as k
 
 
+NESTING = "user.max_user_namespaces inside"
+"""How the note begins that says that nested user namespaces are forbidden by the filter alone."""
+
+
 def die_with_the_spawner(scene: Scene) -> None:
     """Ask for SIGKILL when the spawner's only thread ends; the spawner is single-threaded, so thread and process agree."""
     calls.prctl(k.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -106,7 +110,7 @@ def no_nested_user_namespaces(scene: Scene) -> None:
     try:
         limit = os.open("sys/user/max_user_namespaces", os.O_WRONLY, dir_fd=scene.old_proc)
     except OSError as refused:
-        scene.notes.append(f"user.max_user_namespaces inside could not be set to 0 ({refused.strerror})")
+        scene.notes.append(f"{NESTING} could not be set to 0 ({refused.strerror})")
         return
     try:
         os.write(limit, b"0")

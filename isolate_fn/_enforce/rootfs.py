@@ -52,6 +52,7 @@ def writable_places(scene: Scene) -> None:
     size = f"size={scene.plan.rootfs_size},nr_inodes={scene.plan.rootfs_inodes},mode=755"
     calls.mount("tmpfs", _SHM, "tmpfs", k.MS_NOSUID | k.MS_NODEV | k.MS_NOEXEC, size)
     scene.own_devices = {os.stat(_SHM).st_dev}
+    scene.disk = os.open(_SHM, k.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     parts = [("tmp", "/tmp", 0o1777), ("work", scene.plan.cwd, 0o755), ("shm", _SHM, 0o1777)]  # noqa: S108
     for name, path, mode in parts:
         if path == "/" or (name == "work" and path in ("/tmp", _SHM)):
@@ -61,6 +62,8 @@ def writable_places(scene: Scene) -> None:
         os.chmod(part, mode)
         if name == "work" and os.geteuid() != scene.start.outer_id:
             os.chown(part, scene.start.outer_id, scene.start.outer_group)
+        if path.startswith("/tmp/"):  # noqa: S108 - the mount point made in the shared tree is covered by now
+            os.makedirs(path, exist_ok=True)
         calls.mount(part, path, flags=k.MS_BIND)  # the flags of the tmpfs mount come along
 
 

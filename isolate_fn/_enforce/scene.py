@@ -21,6 +21,7 @@ class Scene:
         role: the process this is: ``"init"``, ``"worker"`` or ``"tools"``.
         has_proc: whether an own /proc could be mounted.
         root: handle of the new root while the tree is built.
+        disk: handle of the sized tmpfs, by which init tells how full it is.
         proc: descriptor of the own /proc until it is mounted, -1 for none.
         own_devices: device numbers of our own tmpfs mounts: only there may a mount point be made.
     """
@@ -35,7 +36,7 @@ class Scene:
         self.notes: list[str] = []
         self.role = "init"
         self.has_proc = False
-        self.root = self.proc = -1
+        self.root = self.proc = self.disk = -1
         self.own_devices: set[int] = set()
 
 

@@ -7,22 +7,60 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+import stat
 from typing import Any
 
+from isolate_fn._enforce.namespaces import NESTING
 from isolate_fn._enforce.scene import Scene
+from isolate_fn._enforce.trees import unescape
 from isolate_fn._sys import calls
 from isolate_fn._sys import constants as k
 
+NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
 _STATUS_FIELDS = ("Seccomp", "NoNewPrivs", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
 def before_the_filter(scene: Scene) -> dict[str, Any]:
     """Try what only a privileged process can; an attempt under the filter would show the filter, not the walls behind it."""
     found: dict[str, Any] = {"unshare_unfiltered": _errno_of_unshare(k.CLONE_NEWNS)}
+    found["nested_unfiltered"] = None if _nesting_is_left_to_the_filter(scene) else _errno_of_unshare(k.CLONE_NEWUSER)
     found["securebits"] = calls.prctl(k.PR_GET_SECUREBITS)
+    found["landlock"] = _errno_of_mknod()
+    found["keys"] = _session_keys()
+    found["rlimits"] = [[name, *resource.getrlimit(name)] for name, _, _ in scene.plan.rlimits]
+    # An ordinary caller cannot leave its groups; inside they are mapped to nothing.
+    found["groups"] = os.getgroups() if scene.start.outer_id else []
+    found["hostname"] = os.uname().nodename
+    found["death_signal"] = calls.death_signal()
     if os.path.isdir("/proc/self"):
-        # Descriptors and mounts do not change any more, and reading them here spares the filter nothing.
+        # These do not change any more, and reading them here spares the filter nothing.
         found["mounts"] = _mounts()
+        found["namespaces"] = {name: os.stat(f"/proc/self/ns/{name}").st_ino for name in NAMESPACES}
+        found["id_maps"] = [_id_map("uid_map"), _id_map("gid_map")]
+        found["interpreter_read_only"] = bool(os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY)
+    return found
+
+
+def init_before_the_filter(scene: Scene) -> dict[str, Any]:
+    """Collect what init can say about its own walls while it may still ask."""
+    found: dict[str, Any] = {"threads": [_this_thread()]}
+    found["ids"] = [*os.getresuid(), *os.getresgid()]
+    found["outer_ids"] = [scene.start.outer_id] * 3 + [scene.start.outer_group] * 3
+    found["dumpable"] = calls.prctl(k.PR_GET_DUMPABLE)
+    found["securebits"] = calls.prctl(k.PR_GET_SECUREBITS)
+    found["landlock"] = _errno_of_mknod()
+    found["death_signal"] = calls.death_signal()
+    return found
+
+
+def init_under_the_filter(found: dict[str, Any]) -> dict[str, Any]:
+    """Complete init's report: its filter denies even the question for the filter, and without one the answer is 0."""
+    try:
+        mode = calls.prctl(k.PR_GET_SECCOMP)
+    except OSError:
+        mode = k.SECCOMP_MODE_FILTER
+    found["threads"][0]["Seccomp"] = str(mode)
     return found
 
 
@@ -44,12 +82,50 @@ def under_the_filter(scene: Scene, found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _nesting_is_left_to_the_filter(scene: Scene) -> bool:
+    return any(note.startswith(NESTING) for note in scene.notes)
+
+
 def _errno_of_unshare(flags: int) -> int:
     try:
         calls.unshare(flags)
     except OSError as refused:
         return refused.errno or 0
     return 0
+
+
+def _errno_of_mknod() -> int:
+    """Try what only Landlock forbids: a character device 0:0 needs no capability (mknod(2), Linux 5.8).
+
+    Returns:
+        EACCES behind Landlock, 0 without it, EROFS where mounts have left no writable place to try it in.
+    """
+    number = errno.EROFS
+    for place in ("/tmp", "/dev/shm", "."):  # noqa: S108 - inside
+        name = f"{place}/.isolate_fn"
+        try:
+            os.mknod(name, stat.S_IFCHR | 0o600, 0)
+        except OSError as refused:
+            number = refused.errno or 0
+            if number not in (errno.EROFS, errno.EPERM):
+                return number
+            continue
+        os.unlink(name)
+        return 0
+    return number
+
+
+def _session_keys() -> int:
+    """Return the size of what the session keyring holds (bytes); 0 also where nobody may look."""
+    try:
+        return calls.session_keyring_size()
+    except OSError:
+        return 0
+
+
+def _id_map(name: str) -> list[int]:
+    with open(f"/proc/self/{name}", encoding="ascii") as table:
+        return [int(field) for field in table.read().split()]
 
 
 def _threads() -> list[dict[str, str]]:
@@ -106,9 +182,9 @@ def _is_terminal(number: int) -> bool:
 def _mounts() -> list[list[str]]:
     """List the mounts as [mount point, options, propagation tags, file system]."""
     found = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="backslashreplace") as table:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as table:
         for line in table:
             fields = line.split(" ")
             dash = fields.index("-")
-            found.append([fields[4], fields[5], " ".join(fields[6:dash]), fields[dash + 1]])
+            found.append([unescape(fields[4]), fields[5], " ".join(fields[6:dash]), fields[dash + 1]])
     return found

@@ -55,8 +55,13 @@ WORKER_BUILDS: tuple[Step, ...] = (
     Step("not dumpable", "after the change of id, which resets it", privileges.not_dumpable),
     Step("death signal again", "a change of id clears it", namespaces.die_with_the_spawner),
     Step("speculation", "the filter denies prctl options later", privileges.no_speculation),
-    Step("no new privileges", "required by the next two (prctl(2))", privileges.no_new_privileges),
-    Step("landlock", "after all mounts, which it forbids", locks.landlock),
+    Step("no new privileges", "required by the last two (prctl(2))", privileges.no_new_privileges),
+)
+
+# With fresh_exec an execve(2) lies before these.
+WORKER_RESTRICTS: tuple[Step, ...] = (
+    Step("not dumpable", "execve(2) resets it", privileges.not_dumpable),
+    Step("landlock", "after all mounts, which it forbids, and after any exec, which it forbids too", locks.landlock),
 )
 
 WORKER_LOCKS: tuple[Step, ...] = (

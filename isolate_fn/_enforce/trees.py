@@ -113,16 +113,16 @@ _FLAG_OF_OPTION = {
 def _mounts_below(top: str) -> list[tuple[str, int]]:
     """Return (mount point, flags it has already) of a mount and its submounts; locked flags must be repeated."""
     found: dict[str, int] = {}
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as table:
         for line in table:
             fields = line.split(" ")
-            point = _unescape(fields[4])
+            point = unescape(fields[4])
             if point == top or point.startswith(top.rstrip("/") + "/"):
                 found[point] = sum(_FLAG_OF_OPTION.get(option, 0) for option in fields[5].split(","))
     return sorted(found.items())
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
     """Undo the octal escapes of blanks and backslashes in /proc/self/mountinfo (proc(5))."""
     for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(escape, character)

@@ -53,11 +53,13 @@ class Surroundings(NamedTuple):
         sys_path: directories and archives to import from, as seen inside.
         editable: (module, path) of editable installs with an import finder.
         prefixes: (prefix, exec_prefix).
+        interpreter: path of the executable.
     """
 
     sys_path: tuple[str, ...]
     editable: tuple[tuple[str, str], ...]
     prefixes: tuple[str, str]
+    interpreter: str
 
 
 def compile_plan(
@@ -123,6 +125,8 @@ def compile_plan(
         editable=surroundings.editable,
         prefixes=surroundings.prefixes,
         open_check=on_denied != "kill" and seccomp,
+        interpreter=surroundings.interpreter,
+        fresh_exec=policy.fresh_exec,
         removed=removed,
     )
     return Compiled(plan, dropped, _layers(plan, own_network=own_network))

@@ -81,6 +81,8 @@ class Plan(NamedTuple):
         editable: (module name, path) of editable installs that work by an import finder.
         prefixes: ``(sys.prefix, sys.exec_prefix)`` of the caller.
         open_check: whether the self-check may try an unshare under the filter (not where a denial kills).
+        interpreter: path of the executable, inside as outside.
+        fresh_exec: the worker executes it anew inside, instead of going on as a fork of the spawner.
         removed: names of walls taken away; only the test helpers fill it, every report lists it.
     """
 
@@ -111,6 +113,8 @@ class Plan(NamedTuple):
     editable: tuple[tuple[str, str], ...]
     prefixes: tuple[str, str]
     open_check: bool
+    interpreter: str
+    fresh_exec: bool
     removed: tuple[str, ...] = ()
 
 

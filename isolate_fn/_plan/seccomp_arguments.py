@@ -9,52 +9,29 @@ to sendmsg(2) (so only stream pairs can be made at all), and the structures of c
 from __future__ import annotations
 
 import errno
-from typing import NamedTuple
 
-from isolate_fn._plan.conditions import Arg, Condition
-from isolate_fn._plan.seccomp import Action, fail_with
+from isolate_fn._plan.conditions import Arg
+from isolate_fn._plan.seccomp import fail_with
+from isolate_fn._plan.seccomp_grants import Checked
 from isolate_fn._sys.seccomp_constants import (
     CLONE_NAMESPACES,
     PR_CAP_AMBIENT_IS_SET,
     PR_SET_VMA_ANON_NAME,
     SOCK_TYPE_MASK,
-    SOL_SOCKET,
     ArchPrctl,
     CloneFlag,
     Family,
     Fcntl,
     FilterFlag,
     Ioctl,
-    MessageFlag,
     ModeBit,
-    NetfilterOption,
     OpenFlag,
     Prctl,
     Protection,
-    Protocol,
     RandomFlag,
     SeccompOperation,
-    SocketOption,
     SockType,
-    TcpOption,
 )
-
-
-class Checked(NamedTuple):
-    """Calls allowed when all conditions hold. Several entries for one call are or-ed.
-
-    Attributes:
-        reason: why it is allowed, or why only so.
-        names: the calls, separated by spaces.
-        conditions: all must hold.
-        otherwise: what the call is answered where no entry matches; None for the policy's default.
-    """
-
-    reason: str
-    names: str
-    conditions: tuple[Condition, ...]
-    otherwise: Action | None = None
-
 
 ENOTTY = fail_with(errno.ENOTTY)
 
@@ -209,119 +186,6 @@ FORK_CHECKED = (
         (Arg(0, 32).has_none(CLONE_NAMESPACES | CloneFlag.PARENT),),
     ),
 )
-_NO_OOB = "no out-of-band data: unix sockets get it wrong (CVE-2025-38236)"
-
-#: The peer of the channel is the caller: a descriptor of that process (SO_PEERPIDFD), its groups and its
-#: label stay outside.
-_PEER = (SocketOption.PEERSEC, SocketOption.PEERGROUPS, SocketOption.PEERPIDFD)
-
-PAIRS_CHECKED = (
-    Checked(
-        "state of its pairs, nothing of who is at the other end",
-        "getsockopt",
-        (
-            Arg(1, 32).eq(SOL_SOCKET),
-            Arg(2, 32).none_of(*_PEER),
-        ),
-    ),
-    Checked(_NO_OOB, "sendto recvfrom", (Arg(3, 32).has_none(MessageFlag.OOB),)),
-    Checked(_NO_OOB, "sendmsg recvmsg", (Arg(2, 32).has_none(MessageFlag.OOB),)),
-    Checked(
-        "buffers and timeouts of pairs; no packet filter can be attached",
-        "setsockopt",
-        (
-            Arg(1, 32).eq(SOL_SOCKET),
-            Arg(2, 32).one_of(
-                SocketOption.REUSEADDR,
-                SocketOption.SNDBUF,
-                SocketOption.RCVBUF,
-                SocketOption.KEEPALIVE,
-                SocketOption.LINGER,
-                SocketOption.RCVLOWAT,
-                SocketOption.RCVTIMEO,
-                SocketOption.SNDTIMEO,
-                SocketOption.RCVTIMEO_NEW,
-                SocketOption.SNDTIMEO_NEW,
-                SocketOption.PEEK_OFF,
-            ),
-        ),
-    ),
-)
-
-#: EAFNOSUPPORT is what a kernel without the family says: getaddrinfo(3) and others go on without it.
-_NO_FAMILY = fail_with(errno.EAFNOSUPPORT)
-_INET = Arg(0, 32).one_of(Family.INET, Family.INET6)
-
-NETWORK_CHECKED = (
-    Checked(
-        "TCP; no MPTCP, no SCTP",
-        "socket",
-        (
-            _INET,
-            Arg(1, 32).one_of(SockType.STREAM, mask=SOCK_TYPE_MASK),
-            Arg(2, 32).one_of(Protocol.DEFAULT, Protocol.TCP),
-        ),
-        _NO_FAMILY,
-    ),
-    Checked(
-        "UDP; no ICMP, no UDP-Lite",
-        "socket",
-        (
-            _INET,
-            Arg(1, 32).one_of(SockType.DGRAM, mask=SOCK_TYPE_MASK),
-            Arg(2, 32).one_of(Protocol.DEFAULT, Protocol.UDP),
-        ),
-    ),
-    Checked(
-        "state of its sockets, nothing of who is at the other end of the channel",
-        "getsockopt",
-        (
-            Arg(1, 32).eq(SOL_SOCKET),
-            Arg(2, 32).none_of(*_PEER),
-        ),
-    ),
-    Checked("state of its connections", "getsockopt", (Arg(1, 32).ne(SOL_SOCKET),)),
-    Checked(
-        "no packet filters (cBPF, eBPF), no descriptors of senders",
-        "setsockopt",
-        (
-            Arg(1, 32).eq(SOL_SOCKET),
-            Arg(2, 32).none_of(
-                SocketOption.PASSPIDFD,
-                SocketOption.PASSSEC,
-                SocketOption.ATTACH_FILTER,
-                SocketOption.ATTACH_BPF,
-                SocketOption.ATTACH_REUSEPORT_CBPF,
-                SocketOption.ATTACH_REUSEPORT_EBPF,
-            ),
-        ),
-    ),
-    Checked(
-        "no upper-layer protocols (kernel TLS), no TCP keys, no repair",
-        "setsockopt",
-        (
-            Arg(1, 32).one_of(Protocol.TCP),
-            Arg(2, 32).none_of(
-                TcpOption.ULP,
-                TcpOption.MD5SIG,
-                TcpOption.REPAIR,
-                TcpOption.AO_ADD_KEY,
-                TcpOption.AO_DEL_KEY,
-                TcpOption.AO_INFO,
-                TcpOption.AO_REPAIR,
-            ),
-        ),
-    ),
-    Checked(
-        "no netfilter tables",
-        "setsockopt",
-        (
-            Arg(1, 32).one_of(Protocol.DEFAULT, Protocol.IPV6, Protocol.UDP),
-            Arg(2, 32).none_of(*NetfilterOption),
-        ),
-    ),
-)
-
 _NARROWING = FilterFlag.TSYNC | FilterFlag.LOG | FilterFlag.SPEC_ALLOW
 
 NARROWING_CHECKED = (

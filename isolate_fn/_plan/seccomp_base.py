@@ -1,6 +1,7 @@
 """The policies that stand under every call: one for the worker, one for tools it runs, one for PID 1.
 
-The tables are in `seccomp_grants.py` and `seccomp_arguments.py`; here they are put together.
+The tables are in `seccomp_grants.py`, `seccomp_arguments.py` and `seccomp_sockets.py`; here they are put
+together.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Literal
 
 from isolate_fn._plan import seccomp_arguments as arguments
 from isolate_fn._plan import seccomp_grants as grants
+from isolate_fn._plan import seccomp_sockets as sockets
 from isolate_fn._plan.seccomp import (
     ENOSYS,
     EPERM,
@@ -28,7 +30,7 @@ OnDenied = Literal["errno", "kill"]
 ENOTSUP = fail_with(errno.ENOTSUP)
 
 
-def _entries(granted: Iterable[grants.Grant], checked: Iterable[arguments.Checked]) -> dict[str, Entry]:
+def _entries(granted: Iterable[grants.Grant], checked: Iterable[grants.Checked]) -> dict[str, Entry]:
     """Turn tables into name -> entry.
 
     A call granted without conditions in one table ignores conditions that another gives.
@@ -87,9 +89,9 @@ def worker_policy(
         granted += grants.EXEC
     if network:
         granted += grants.NETWORK
-        checked += arguments.NETWORK_CHECKED
+        checked += sockets.NETWORK_CHECKED
     else:
-        checked += arguments.PAIRS_CHECKED
+        checked += sockets.PAIRS_CHECKED
     if memfd:
         granted += grants.MEMFD
     if narrowing:

@@ -1,13 +1,16 @@
 """System calls that isolates get whatever the arguments, with reasons, and answers to those they do not get.
 
-`seccomp_arguments.py` holds the calls that depend on their arguments, `seccomp_base.py` makes policies of
-both. A call in none of these tables is denied. Names of both architectures stand side by side: one that an
-architecture does not have is simply absent there.
+`seccomp_arguments.py` and `seccomp_sockets.py` hold the calls that depend on their arguments, `seccomp_base.py` makes
+policies of all three. A call in none of these tables is denied. Names of both architectures stand side by side: one
+that an architecture does not have is simply absent there.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from isolate_fn._plan.conditions import Condition
+from isolate_fn._plan.seccomp import Action
 
 
 class Grant(NamedTuple):
@@ -15,6 +18,22 @@ class Grant(NamedTuple):
 
     reason: str
     names: str
+
+
+class Checked(NamedTuple):
+    """Calls allowed when all conditions hold. Several entries for one call are or-ed.
+
+    Attributes:
+        reason: why it is allowed, or why only so.
+        names: the calls, separated by spaces.
+        conditions: all must hold.
+        otherwise: what the call is answered where no entry matches; None for the policy's default.
+    """
+
+    reason: str
+    names: str
+    conditions: tuple[Condition, ...]
+    otherwise: Action | None = None
 
 
 WORKER = (

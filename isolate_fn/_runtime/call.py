@@ -13,7 +13,7 @@ from isolate_fn._runtime import outcome, pool
 from isolate_fn._runtime.isolate import SETUP_SECONDS, Ended, Isolate, OutOfTime, TooMuchOutput
 from isolate_fn._runtime.output import Output
 from isolate_fn._runtime.prepared import Prepared
-from isolate_fn._runtime.verify import verify
+from isolate_fn._runtime.verify import verify, verify_init
 from isolate_fn._transport.calls import EncodedCall, FunctionRef, encode_call, function_reference, unbind
 from isolate_fn._transport.frames import Buffer, Frame, Kind, length_of, pack
 from isolate_fn.errors import InternalError, LimitExceeded, SetupError, TimedOut, TransportError
@@ -83,8 +83,11 @@ def run(
         raise outcome.too_much_output(isolate, prepared) from None
     except Ended:
         raise outcome.ended(isolate, prepared) from None
-    except TransportError:
+    except TransportError as error:
         keep = False
+        limit = outcome.too_big(error, isolate, prepared)
+        if limit is not None:
+            raise limit from None
         raise
     finally:
         finish(isolate, prepared, keep=keep)
@@ -128,12 +131,13 @@ def make_ready(isolate: Isolate, prepared: Prepared, deadline: float | None) -> 
         if frame.kind is not Kind.READY:
             raise InternalError(f"the worker said {frame.kind.name} before it was ready")
         said = json.loads(frame.json)
-        if not prepared.unchecked:
-            verify(said, prepared.plan)
         while "built" not in isolate.told:
-            isolate.step(latest if deadline is None else min(deadline, latest))
             if {"failed", "end"} & isolate.told.keys():
                 raise Ended
+            isolate.step(latest if deadline is None else min(deadline, latest))
+        if not prepared.unchecked:
+            verify(said, prepared.plan)
+            verify_init(isolate.told["stands"], prepared.plan)
     except OutOfTime:
         if deadline is not None and deadline <= latest:
             error = TimedOut(prepared.terms.timeout or 0.0)

@@ -14,12 +14,15 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from isolate_fn._enforce import namespaces
+from isolate_fn._enforce import namespaces, selfcheck
 from isolate_fn._enforce.scene import Scene, StepFailed, carry_out
 from isolate_fn._enforce.sequence import INIT_BUILDS, INIT_LOCKS
 from isolate_fn._plan.orders import Plan, Start
 from isolate_fn._runtime.watch import Watch
 from isolate_fn._sys import calls
+
+
+_STATUS, _DISK = 3, 4  # where init keeps its two descriptors
 
 
 def run(plan: Plan, start: Start, descriptors: dict[str, int]) -> NoReturn:
@@ -44,10 +47,14 @@ def _run(scene: Scene) -> int:
         raise StepFailed("memory limit", "", 0, "memory can be watched neither through /proc nor by a cgroup here")
     roles = {_start_role(scene, role): role for role in scene.plan.roles}
     memory = 0 if "cgroup" in scene.descriptors else scene.plan.memory
-    watch = Watch(memory, scene.plan.cpu_time, has_proc=scene.has_proc)
+    watch = Watch(memory, scene.plan.cpu_time, has_proc=scene.has_proc, disk=_DISK if scene.disk >= 0 else -1)
     _let_go(scene)
     status, wake = scene.descriptors["status"], _wake_on_child()
-    carry_out(INIT_LOCKS, scene)
+    *locks, last = INIT_LOCKS
+    carry_out(tuple(locks), scene)
+    found = selfcheck.init_before_the_filter(scene)
+    carry_out((last,), scene)
+    _say(status, {"stands": selfcheck.init_under_the_filter(found)})
     _say(status, {"built": scene.notes})
     return _wait(status, wake, roles, watch)
 
@@ -99,14 +106,18 @@ def _start_role(scene: Scene, role: str) -> int:
 
 
 def _let_go(scene: Scene) -> None:
-    """Close everything but the status socket: init holding the worker's channel would hide its end from the caller."""
-    keep = os.dup2(scene.descriptors["status"], 3, inheritable=False)
+    """Close everything but two: init holding the worker's channel would hide its end from the caller."""
+    kept = [os.dup(descriptor) for descriptor in (scene.descriptors["status"], scene.disk) if descriptor >= 0]
+    while min(kept) <= _DISK:
+        kept = [os.dup(descriptor) for descriptor in kept]
+    for number, descriptor in enumerate(kept, _STATUS):
+        os.dup2(descriptor, number, inheritable=False)
     null = os.open("/dev/null", os.O_RDWR)
-    for number in range(3):
+    for number in range(_STATUS):
         os.dup2(null, number)
-    calls.close_from(keep + 1)
-    scene.descriptors["status"] = keep
-    scene.old_proc = -1
+    calls.close_from(_STATUS + len(kept))
+    scene.descriptors["status"] = _STATUS
+    scene.old_proc = scene.disk = -1
 
 
 def _say(status: int, message: dict[str, Any]) -> None:

@@ -6,9 +6,11 @@ import io
 import os
 import random
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from isolate_fn._plan.orders import Plan
+
+_TRACKER = "multiprocessing.resource_tracker"
 
 
 def prepare(plan: Plan, *, tools: bool) -> None:
@@ -31,12 +33,50 @@ def prepare(plan: Plan, *, tools: bool) -> None:
         EditableFinder.install(dict(plan.editable))
     sys.stdout, sys.stderr = _stream(1, "backslashreplace"), _stream(2, "backslashreplace")
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc,assignment]
+    _leave_tracker_out()
     _reseed()
 
 
 def _stream(descriptor: int, errors: str) -> TextIO:
     raw = io.FileIO(descriptor, "w", closefd=False)
     return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", errors, line_buffering=True)
+
+
+def _leave_tracker_out() -> None:
+    """Let multiprocessing.shared_memory work: it starts a process that removes what others forgot.
+
+    Nothing is forgotten here, since memory and files of an isolate end with it, and a program cannot be started.
+    """
+    loaded = sys.modules.get(_TRACKER)
+    if loaded is not None:
+        _silence(loaded)
+    else:
+        sys.meta_path.insert(0, _TrackerFinder())  # type: ignore[arg-type]
+
+
+def _silence(module: Any) -> None:
+    module.ResourceTracker._send = lambda *parts: None
+
+
+class _TrackerFinder:
+    """Finds one module, once, and changes it as soon as it is loaded."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """See `importlib.abc.MetaPathFinder.find_spec`."""
+        if name != _TRACKER:
+            return None
+        from importlib.machinery import PathFinder
+
+        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        spec: Any = PathFinder.find_spec(name, path)
+        load = spec.loader.exec_module
+
+        def load_and_silence(module: Any) -> None:
+            load(module)
+            _silence(module)
+
+        spec.loader.exec_module = load_and_silence
+        return spec
 
 
 def _reseed() -> None:

@@ -7,11 +7,14 @@ worker attaches; the status socket belongs to init, which runs none of the user'
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
 import signal
 import socket
+import sys
+import termios
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -39,6 +42,11 @@ class TooMuchOutput(Exception):
 
 class Ended(Exception):
     """The isolate ended, or closed its channel, without an answer."""
+
+
+def _waiting_in(pipe: int) -> int:
+    """Return how many bytes can be read now (FIONREAD of ioctl_tty(2))."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 class Isolate:
@@ -80,6 +88,7 @@ class Isolate:
             os.set_blocking(here, False)
             self.pipes[here] = stream
             self._there.append(there)
+            self.hand_over(there)
         self.group = group
         self.cgroup = group.door() if group is not None else -1
         lifetime.hold(self)
@@ -110,6 +119,12 @@ class Isolate:
             roles.append("cgroup")
             descriptors.append(self.cgroup)
         return tuple(roles), descriptors
+
+    def hand_over(self, pipe: int) -> None:
+        """Give a pipe to the isolate's host user: only its owner can open it by name, as in ``> /dev/stdout``."""
+        if self.start.outer_id != os.geteuid():
+            with contextlib.suppress(OSError):
+                os.fchown(pipe, self.start.outer_id, self.start.outer_group)
 
     def close_child_ends(self) -> None:
         """Close our copies once they are on their way: an end is seen only when nobody else holds it."""
@@ -186,7 +201,9 @@ class Isolate:
         """Wait for anything to happen and deal with all of it but the channel; return the events by descriptor."""
         wait = None
         if deadline is not None:
-            wait = max(0.0, deadline - time.monotonic()) * 1000
+            wait = (deadline - time.monotonic()) * 1000
+            if wait <= 0:  # also while there is always something to read: a trickle must not stretch the deadline
+                raise OutOfTime
         events = dict(self.poll.poll(wait))
         if not events:
             raise OutOfTime
@@ -196,26 +213,33 @@ class Isolate:
             self.hear()
         return events
 
-    def _read_pipe(self, pipe: int) -> bool:
-        """Read once; False when there is nothing more at the moment."""
+    def _read_pipe(self, pipe: int) -> int:
+        """Read once; return the bytes, 0 when there is nothing more at the moment."""
         try:
             data = os.read(pipe, _CHUNK)
         except BlockingIOError:
-            return False
+            return 0
         if not data:
             self.poll.unregister(pipe)
             self.pipes.pop(pipe)
             os.close(pipe)
-            return False
-        if self.output is not None and not self.output.feed(self.pipes[pipe], data):
+            return 0
+        output, self.output = self.output, None  # one that raises is not asked again while the isolate is ended
+        fits = output is None or output.feed(self.pipes[pipe], data)
+        self.output = output
+        if not fits:
             raise TooMuchOutput
-        return True
+        return len(data)
 
     def drain(self) -> None:
-        """Read what is left in the pipes; everything written before an answer is in them when the answer is here."""
+        """Read what is left in the pipes; everything written before an answer is in them when the answer is here.
+
+        No more than that: a thread that goes on writing would keep us reading for ever.
+        """
         for pipe in list(self.pipes):
-            while pipe in self.pipes and self._read_pipe(pipe):
-                pass
+            left = _waiting_in(pipe)
+            while left > 0 and (count := self._read_pipe(pipe)):
+                left -= count
 
     def hear(self) -> None:
         """Take one message of init; the first carries a handle of its process."""
@@ -255,9 +279,13 @@ class Isolate:
                 self.step(deadline)
         return self.usage
 
+    def silent(self) -> bool:
+        """True while the worker has said nothing that was not asked for, nor closed its channel."""
+        return not self.reader.pending and not self._readable()
+
     def fresh_reader(self, limit: int) -> None:
         """Expect one frame of at most ``limit`` bytes; whatever was left over from before is an offence."""
-        if self.reader.pending or self._readable():
+        if not self.silent():
             raise TransportError("the isolate sent more than one answer", "its worker is not used again")
         self.reader = FrameReader(limit)
 

@@ -4,7 +4,8 @@ Two stages. The first enters a mount namespace in which the interpreter's own fi
 without privileges, the user namespace that allows this), and executes it again from there: from then on
 ``/proc/self/exe`` of every isolate leads to a read-only mount (CVE-2019-5736 and its relatives chmod, utime, setxattr).
 It does so in a child that is PID 1 of a pid namespace: whatever ends the spawner, SIGKILL included, ends its isolates,
-and the caller has no child of its own to reap. The second stage is the spawner.
+and the caller has no child of its own to reap. The second stage is the spawner. (A third starts a worker
+with ``fresh_exec``.)
 
 Run as ``python -I -S launcher.py STAGE CONTROL``; what else it needs to know comes over the control socket first, so
 the argument vector tells nothing.
@@ -87,6 +88,13 @@ def _second_stage() -> None:
     spawner.main(_CONTROL, told["idle_timeout"])
 
 
+def _inside() -> None:
+    """The worker of an isolate with fresh_exec, executed anew behind its walls."""
+    from isolate_fn._runtime import worker
+
+    worker.resume()
+
+
 def _exactly(count: int) -> bytes:
     parts = b""
     while len(parts) < count:
@@ -100,7 +108,7 @@ def _exactly(count: int) -> bytes:
 def _start() -> None:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     try:
-        _first_stage() if sys.argv[1] == "1" else _second_stage()
+        {"1": _first_stage, "2": _second_stage, "3": _inside}[sys.argv[1]]()
     except BaseException as failure:
         _report(failure)
     os._exit(1)

@@ -33,8 +33,6 @@ from isolate_fn.errors import (
 if TYPE_CHECKING:
     from isolate_fn._runtime.call import Signature
 
-_TOO_BIG = "announced"
-
 
 def enforcement_of(isolate: Isolate, prepared: Prepared) -> Enforcement:
     """Return what is in force in this isolate, with what init and worker had to leave out."""
@@ -79,6 +77,8 @@ def judge(answer: Frame, isolate: Isolate, prepared: Prepared, signature: Signat
     limits = DecodeLimits(total=prepared.terms.limits.result)
     if answer.kind is Kind.RESULT:
         if signature.trust:
+            if not answer.buffers:
+                raise TransportError("the isolate's answer holds no pickle")
             return pickle.loads(answer.buffers[0])  # noqa: S301 - TrustResult was accepted by name
         return decode(answer.json, answer.buffers, classes=signature.classes, limits=limits)
     if answer.kind is Kind.EXCEPTION:
@@ -216,15 +216,20 @@ def not_built(isolate: Isolate) -> IsolationError:
     return SetupError("build the isolate", "it ended without a word", 0, "see whether the host is short of memory or processes")
 
 
+def _before_the_call(error: InternalError) -> InternalError:
+    error.ran = False
+    return error
+
+
 def _step_failed(step: str, call: str, code: int, detail: str) -> SetupError | InternalError:
     if not code and not call and step in ("worker", "init"):
-        return InternalError(f"{step}: {detail}")
+        return _before_the_call(InternalError(f"{step}: {detail}"))
     return SetupError(step, call or detail, code, _REMEDIES.get(step, f"{detail}; `isolate-fn doctor` tells what this machine lacks"))
 
 
-def too_big(error: TransportError, prepared: Prepared) -> LimitExceeded | None:
+def too_big(error: TransportError, isolate: Isolate, prepared: Prepared) -> LimitExceeded | None:
     """Return the limit behind a frame that the reader refused for its size."""
     announced = getattr(error, "announced", None)
     if announced is None:
         return None
-    return LimitExceeded("result", prepared.terms.limits.result, announced)
+    return LimitExceeded("result", prepared.terms.limits.result, announced, report_of(isolate, prepared))

@@ -50,7 +50,7 @@ class Output:
         text = self._decoders[stream].decode(data, final)
         target = sys.stdout if stream == 0 else sys.stderr
         if text and target is not None:
-            target.write(visible(text.replace("\r\n", "\n"), len(text), lines=True))
+            _write(target, visible(text.replace("\r\n", "\n"), len(text), lines=True))
             target.flush()
 
     def finish(self) -> None:
@@ -59,3 +59,11 @@ class Output:
             for stream in (0, 1):
                 if self._decoders[stream] is not None:
                     self._relay(stream, b"", final=True)
+
+
+def _write(target: Any, text: str) -> None:
+    """Write to a stream of the caller's, whose encoding may know less than UTF-8."""
+    try:
+        target.write(text)
+    except UnicodeEncodeError as refused:
+        target.write(text.encode(refused.encoding, "backslashreplace").decode(refused.encoding))

@@ -106,7 +106,8 @@ def take(prepared: Prepared) -> Isolate:
         if isolate is None:
             return start(prepared)
         rested = time.monotonic() - isolate.idle_since
-        if rested < prepared.terms.idle_timeout and isolate.alive():
+        # One that has said more than it was asked must not be heard by the next call.
+        if rested < prepared.terms.idle_timeout and isolate.alive() and (not isolate.calls or isolate.silent()):
             return isolate
         isolate.end()
 

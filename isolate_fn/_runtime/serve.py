@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from isolate_fn._sys import calls
 from isolate_fn._transport.channel import WorkerChannel
 from isolate_fn._transport.frames import Frame, Kind
 from isolate_fn._transport.received import ReceivedCall, load_arguments, load_function
@@ -46,7 +47,7 @@ def _answer(channel: WorkerChannel, frame: Frame) -> None:
         parts = {"type_name": rejected.type_name, "where": rejected.where, "remedy": rejected.remedy}
         kind, body, buffers = Kind.REJECTED, json.dumps(parts).encode(), []
     except CallRejected as rejected:
-        parts = dict(zip(("what", "problem", "remedy"), map(str, rejected.args), strict=False))
+        parts = {"what": rejected.what, "problem": rejected.problem, "remedy": rejected.remedy}
         kind, body, buffers = Kind.REJECTED, json.dumps(parts).encode(), []
     except BaseException as error:  # the function's own, SystemExit and KeyboardInterrupt included
         kind, body, buffers = _describe(error)
@@ -91,3 +92,7 @@ def _flush() -> None:
             stream.flush()
         except (OSError, ValueError, AttributeError):
             pass  # the function closed or replaced it
+    try:
+        calls.flush_stdio()
+    except OSError:
+        pass  # the same of C code's

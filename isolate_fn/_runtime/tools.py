@@ -31,7 +31,13 @@ def serve(channel: WorkerChannel) -> None:
         try:
             operations[order["op"]](channel, frame, order, descriptors)
         except OSError as failure:
-            _say(channel, Kind.EXCEPTION, errno=failure.errno or 0, text=failure.strerror or str(failure))
+            name = failure.filename if isinstance(failure.filename, str) else None
+            _say(
+                channel, Kind.EXCEPTION,
+                errno=failure.errno or 0, text=failure.strerror or str(failure), filename=name,
+            )  # fmt: skip
+        except ValueError as failure:
+            _say(channel, Kind.EXCEPTION, errno=errno.EINVAL, text=str(failure))
         finally:
             for descriptor in descriptors:
                 with contextlib.suppress(OSError):
@@ -80,7 +86,6 @@ def _wait(channel: WorkerChannel, process: Any, wake: int) -> None:
         if channel.connection.fileno() in events:
             channel.receive()
             process.kill()
-            kill_children()
             process.wait()
             return
         with contextlib.suppress(BlockingIOError):
@@ -90,16 +95,13 @@ def _wait(channel: WorkerChannel, process: Any, wake: int) -> None:
 def kill_children() -> None:
     """Kill and collect every descendant: orphans become our children (PR_SET_CHILD_SUBREAPER), so until none is left."""
     me = os.getpid()
-    while True:
-        found = [pid for pid in _processes() if _parent(pid) == me]
+    while found := [pid for pid in _processes() if _parent(pid) == me]:
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        try:
-            while os.waitpid(-1, 0 if found else os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return
+        for pid in found:  # and no other: children of these, ours from now on, are not killed yet
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
 
 
 def _processes() -> list[int]:

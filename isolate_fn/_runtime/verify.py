@@ -7,10 +7,14 @@ is not as planned, and the call is not sent.
 from __future__ import annotations
 
 import errno
+import functools
+import os
+import signal
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from isolate_fn._enforce.selfcheck import NAMESPACES
 from isolate_fn._plan.orders import Plan
 from isolate_fn._sys import constants as k
 from isolate_fn.errors import SetupError
@@ -18,7 +22,8 @@ from isolate_fn.errors import SetupError
 _CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 _CHANNEL = 3
 _SOCKET, _FIFO, _DEVICE = stat.S_IFSOCK >> 12, stat.S_IFIFO >> 12, stat.S_IFCHR >> 12
-_OUR_FILE_SYSTEMS = {"tmpfs", "proc", "devtmpfs", "ramfs"}
+Check = Callable[[dict[str, Any], Plan], object]
+"""Takes what was said and what was planned; returns what is wrong, or something false."""
 
 
 def _threads(said: dict[str, Any], field: str) -> list[str]:
@@ -71,10 +76,87 @@ def _dumpable(said: dict[str, Any], plan: Plan) -> object:
     return said["dumpable"] != 0
 
 
+def _landlock(said: dict[str, Any], plan: Plan) -> object:
+    if plan.landlock is None or said["landlock"] in (errno.EACCES, errno.EROFS):
+        return None
+    return f"mknod gave {said['landlock']}"
+
+
+def _init_ids(said: dict[str, Any], plan: Plan) -> object:
+    return said["ids"] != said["outer_ids"] and said["ids"]
+
+
+def _rlimits(said: dict[str, Any], plan: Plan) -> object:
+    wanted = {name: (soft, hard) for name, soft, hard in plan.rlimits}
+    found = {name: (soft, hard) for name, soft, hard in said["rlimits"]}
+    return [
+        f"resource {name} is {found.get(name)}"
+        for name, (soft, hard) in wanted.items()
+        if not (_within(found[name][0], soft) and _within(found[name][1], hard))
+    ]
+
+
+def _within(found: int, wanted: int) -> bool:
+    return wanted == -1 or 0 <= found <= wanted  # -1: RLIM_INFINITY
+
+
+def _keys(said: dict[str, Any], plan: Plan) -> object:
+    return said["keys"] and f"{said['keys']} bytes of key ids"
+
+
+def _groups(said: dict[str, Any], plan: Plan) -> object:
+    return said["groups"]
+
+
+def _hostname(said: dict[str, Any], plan: Plan) -> object:
+    return said["hostname"] != plan.hostname and said["hostname"]
+
+
+def _death_signal(said: dict[str, Any], plan: Plan) -> object:
+    return said["death_signal"] != signal.SIGKILL and f"signal {said['death_signal']}"
+
+
+def _namespaces(said: dict[str, Any], plan: Plan) -> object:
+    """Compare with the caller's own, by inode; without a /proc inside there is nothing to compare."""
+    if "namespaces" not in said:
+        return None
+    shared = []
+    for name, inode in _namespaces_here(os.getpid()).items():
+        may_share = name == "net" and not plan.namespaces & k.CLONE_NEWNET
+        if not may_share and said["namespaces"].get(name, inode) == inode:
+            shared.append(f"{name} is the caller's")
+    return shared
+
+
+@functools.lru_cache(maxsize=1)
+def _namespaces_here(pid: int) -> dict[str, int]:
+    try:
+        return {name: os.stat(f"/proc/self/ns/{name}").st_ino for name in NAMESPACES}
+    except OSError:
+        return {}
+
+
+def _id_maps(said: dict[str, Any], plan: Plan) -> object:
+    wrong = [each for each in said.get("id_maps", ()) if len(each) != 3 or (each[0], each[2]) != (plan.inner_id, 1)]
+    return wrong
+
+
+def _proc(said: dict[str, Any], plan: Plan) -> object:
+    """Where there is no /proc to read these from, a note must say why."""
+    excused = any(note.startswith("no /proc inside") for note in said["notes"])
+    return not ("mounts" in said or excused) and "there is none, and nobody says why"
+
+
+def _interpreter(said: dict[str, Any], plan: Plan) -> object:
+    return not said.get("interpreter_read_only", True) and "its file can be changed"
+
+
 def _unshare(said: dict[str, Any], plan: Plan) -> object:
     if said["unshare_unfiltered"] != errno.EPERM:
         return f"unshare(CLONE_NEWNS) gave {said['unshare_unfiltered']} before the filter"
     refused = (errno.EPERM, errno.ENOSPC, errno.ENOSYS)
+    if said["nested_unfiltered"] not in (None, *refused):
+        return f"unshare(CLONE_NEWUSER) gave {said['nested_unfiltered']} before the filter"
     return plan.open_check and said["unshare"] not in refused and f"unshare(CLONE_NEWUSER) gave {said['unshare']}"
 
 
@@ -99,10 +181,20 @@ def _mounts(said: dict[str, Any], plan: Plan) -> object:
             wrong.append(f"{point} is writable")
         if not (point == "/" or below or device):
             wrong.append(f"{point} was not planned")
+    there = {point for point, _, _, _ in said["mounts"]}
+    wrong += [f"{point} is missing" for point in sorted(_mount_points(plan) - there)]
     return wrong
 
 
-CHECKS: dict[str, Callable[[dict[str, Any], Plan], object]] = {
+def _mount_points(plan: Plan) -> set[str]:
+    """Return the mounts that must be there under just these names: those that no link of the plan leads elsewhere."""
+    links = [order.destination for order in plan.mounts if order.kind == "symlink"]
+    wanted = {"/", "/tmp", "/dev/shm", plan.cwd}  # noqa: S108 - inside
+    wanted |= {order.destination for order in plan.mounts if order.granted and order.kind in ("bind", "tmpfs", "device")}
+    return {point for point in wanted if not any(point == link or point.startswith(link + "/") for link in links)}
+
+
+CHECKS: dict[str, Check] = {
     "seccomp filter on every thread": _filter,
     "no_new_privs on every thread": _privileges,
     "five empty capability sets": _capabilities,
@@ -116,13 +208,34 @@ CHECKS: dict[str, Callable[[dict[str, Any], Plan], object]] = {
     "not dumpable": _dumpable,
     "mounts": _mounts,
     "unshare fails": _unshare,
+    "own /proc": _proc,
+    "own namespaces": _namespaces,
+    "id maps": _id_maps,
+    "landlock": _landlock,
+    "resource limits": _rlimits,
+    "empty session keyring": _keys,
+    "no supplementary groups": _groups,
+    "host name": _hostname,
+    "ends with the spawner": _death_signal,
+    "interpreter on a read-only mount": _interpreter,
+}
+
+INIT_CHECKS: dict[str, Check] = {
+    "seccomp filter": _filter,
+    "no_new_privs": _privileges,
+    "five empty capability sets": _capabilities,
+    "locked securebits": _securebits,
+    "user and group id": _init_ids,
+    "not dumpable": _dumpable,
+    "landlock": _landlock,
+    "ends with the spawner": _death_signal,
 }
 
 
-def refusals(said: dict[str, Any], plan: Plan) -> list[str]:
-    """Return a sentence for each check that a worker's report fails."""
+def refusals(said: dict[str, Any], plan: Plan, checks: Mapping[str, Check] = CHECKS) -> list[str]:
+    """Return a sentence for each check that a report fails."""
     failed = []
-    for name, check in CHECKS.items():
+    for name, check in checks.items():
         try:
             wrong = check(said, plan)
         except (KeyError, TypeError, ValueError) as malformed:
@@ -138,10 +251,22 @@ def verify(said: dict[str, Any], plan: Plan) -> None:
     Raises:
         SetupError: names every check that failed. The function has not been sent.
     """
-    failed = refusals(said, plan)
+    _refuse("self-check of the worker", refusals(said, plan))
+
+
+def verify_init(said: dict[str, Any], plan: Plan) -> None:
+    """Refuse an isolate whose PID 1 does not stand behind its own walls: it shares a pid namespace with the worker.
+
+    Raises:
+        SetupError: names every check that failed. The function has not been sent.
+    """
+    _refuse("self-check of init", refusals(said, plan, INIT_CHECKS))
+
+
+def _refuse(step: str, failed: list[str]) -> None:
     if failed:
         raise SetupError(
-            "self-check of the worker",
+            step,
             "; ".join(failed),
             0,
             "this is no setting of yours: something on this machine changed what the kernel was told; "

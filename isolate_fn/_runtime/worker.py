@@ -6,44 +6,89 @@ come afterwards.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import gc
 import os
+import pickle
 import signal
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from isolate_fn._enforce import limits, selfcheck
 from isolate_fn._enforce.scene import Scene, StepFailed, carry_out
-from isolate_fn._enforce.sequence import WORKER_BUILDS, WORKER_LOCKS
-from isolate_fn._runtime import interpreter
+from isolate_fn._enforce.sequence import WORKER_BUILDS, WORKER_LOCKS, WORKER_RESTRICTS
+from isolate_fn._runtime import interpreter, launcher
 from isolate_fn._transport.channel import WorkerChannel
 from isolate_fn._transport.frames import Kind
+
+ORDERS = 4  # where the orders lie across the exec, right above the channel
 
 
 def run(scene: Scene) -> NoReturn:
     """Become the role that the scene names, serve until the caller closes, exit. Never returns into init's code."""
-    code = 1
-    try:
+    with _last_words(scene):
         _ordinary_signals()
-        ready = _stand_behind_walls(scene)
-        channel = WorkerChannel(limits.CHANNEL)
-        channel.send(Kind.READY, _json(ready))
-        if scene.role == "tools":
-            from isolate_fn._runtime import tools
+        carry_out(WORKER_BUILDS, scene)
+        if scene.plan.fresh_exec and scene.role == "worker":
+            _execute_anew(scene)
+        _serve(scene)
+    os._exit(0)
 
-            tools.serve(channel)
-        else:
-            import gc
 
-            from isolate_fn._runtime import serve
+def resume() -> NoReturn:
+    """Go on after `_execute_anew`: the orders lie at `ORDERS`, the channel where it was."""
+    with os.fdopen(ORDERS, "rb") as file:
+        plan, start, notes, has_proc = pickle.load(file)  # noqa: S301 - written by ourselves, before any input
+    scene = Scene(plan, start, {})
+    scene.role, scene.notes, scene.has_proc = "worker", notes, has_proc
+    with _last_words(scene):
+        os.set_inheritable(limits.CHANNEL, False)
+        _serve(scene)
+    os._exit(0)
 
-            gc.enable()
-            serve.serve(channel, scene.plan.idle_timeout)
-        code = 0
+
+def _execute_anew(scene: Scene) -> NoReturn:
+    """Execute the interpreter that is mounted inside: own address layout, stack canary and hash seed."""
+    payload = pickle.dumps((scene.plan, scene.start, scene.notes, scene.has_proc))
+    here, there = os.pipe2(os.O_CLOEXEC)
+    # The pipe must hold all of it, because nobody reads while it is written.
+    fcntl.fcntl(there, fcntl.F_SETPIPE_SZ, max(65536, len(payload)))
+    os.write(there, payload)
+    os.close(there)
+    os.dup2(here, ORDERS)
+    os.set_inheritable(ORDERS, True)  # dup2(2) onto itself leaves close-on-exec as it was
+    os.set_inheritable(limits.CHANNEL, True)
+    path = scene.plan.interpreter
+    os.execv(path, [path, "-I", "-S", launcher.__file__, "3", "worker"])  # noqa: S606 - no shell
+
+
+@contextlib.contextmanager
+def _last_words(scene: Scene) -> Iterator[None]:
+    """Whatever goes wrong is told over the channel, and ends this process; nothing unwinds any further."""
+    try:
+        yield
     except StepFailed as failure:
         _tell_failure(scene, failure)
+        os._exit(1)
     except BaseException as failure:  # a bug of ours, or the caller went away while we spoke
         _tell_failure(scene, StepFailed("worker", "", 0, f"{type(failure).__name__}: {failure}"))
-    finally:
-        os._exit(code)
+        os._exit(1)
+
+
+def _serve(scene: Scene) -> None:
+    ready = _stand_behind_walls(scene)
+    channel = WorkerChannel(limits.CHANNEL)
+    channel.send(Kind.READY, _json(ready))
+    if scene.role == "tools":
+        from isolate_fn._runtime import tools
+
+        tools.serve(channel)
+        return
+    from isolate_fn._runtime import serve
+
+    gc.enable()
+    serve.serve(channel, scene.plan.idle_timeout)
 
 
 def _json(value: Any) -> bytes:
@@ -61,16 +106,18 @@ def _ordinary_signals() -> None:
 
 
 def _stand_behind_walls(scene: Scene) -> dict[str, Any]:
-    carry_out(WORKER_BUILDS, scene)
+    carry_out(WORKER_RESTRICTS, scene)
     interpreter.prepare(scene.plan, tools=scene.role == "tools")
-    found = selfcheck.before_the_filter(scene)
+    # What it tries would succeed, and change what is found, where a test has taken the wall away.
+    checked = "self-check" not in scene.plan.removed
+    found = selfcheck.before_the_filter(scene) if checked else {}
     carry_out(WORKER_LOCKS, scene)
-    return {"notes": scene.notes, **selfcheck.under_the_filter(scene, found)}
+    return {"notes": scene.notes, **(selfcheck.under_the_filter(scene, found) if checked else {})}
 
 
 def _tell_failure(scene: Scene, failure: StepFailed) -> None:
     """Send a failed step over the channel, wherever it is by now: before "descriptors" it has its own number."""
-    moved = scene.old_proc < 0 and "descriptors" not in scene.plan.removed
+    moved = scene.role not in scene.descriptors or (scene.old_proc < 0 and "descriptors" not in scene.plan.removed)
     try:
         channel = WorkerChannel(limits.CHANNEL if moved else scene.descriptors[scene.role])
         parts = {"step": failure.step, "call": failure.call, "errno": failure.code, "detail": failure.detail}

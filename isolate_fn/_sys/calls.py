@@ -28,6 +28,7 @@ _prctl = bind("prctl", ctypes.c_int, *([ctypes.c_ulong] * 4))
 _capset = bind("capset", ctypes.c_void_p, ctypes.c_void_p)
 _capget = bind("capget", ctypes.c_void_p, ctypes.c_void_p)
 _sethostname = bind("sethostname", ctypes.c_char_p, ctypes.c_size_t)
+_fflush = bind("fflush", ctypes.c_void_p)
 
 
 def _text(value: str) -> ctypes.Array[ctypes.c_char]:
@@ -42,6 +43,11 @@ def unshare(flags: int) -> None:
 def setns(descriptor: int, kind: int) -> None:
     """Enter the namespace behind a descriptor. See setns(2)."""
     _setns(descriptor, kind)
+
+
+def flush_stdio() -> None:
+    """Write out what C code has left in the buffers of its output streams. See fflush(3)."""
+    _fflush(None)
 
 
 def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
@@ -143,6 +149,18 @@ def capabilities() -> tuple[int, int, int]:
 def join_new_session_keyring() -> None:
     """Leave the caller's session keyring for a new, empty one. See keyctl(2)."""
     syscall("keyctl", _OLD["keyctl"], k.KEYCTL_JOIN_SESSION_KEYRING, 0)
+
+
+def session_keyring_size() -> int:
+    """Return how many bytes the ids of the keys in this process's session keyring take. See keyctl(2)."""
+    return syscall("keyctl", _OLD["keyctl"], k.KEYCTL_READ, k.KEY_SPEC_SESSION_KEYRING, 0, 0)
+
+
+def death_signal() -> int:
+    """Return the signal that arrives when the parent ends, 0 for none. See PR_GET_PDEATHSIG of prctl(2)."""
+    number = ctypes.c_int(-1)
+    prctl(k.PR_GET_PDEATHSIG, ctypes.addressof(number))
+    return number.value
 
 
 def set_hostname(name: str) -> None:

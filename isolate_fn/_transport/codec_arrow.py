@@ -91,12 +91,7 @@ def type_from_wire(arrow: Any, wire: Any, depth: int = 0) -> Any:
     name, *rest = wire
     if name in _SIMPLE and not rest:
         return getattr(arrow, name)()
-    if (
-        name in ("timestamp", "time32", "time64", "duration")
-        and rest
-        and type(rest[0]) is str
-        and rest[0] in _UNITS
-    ):
+    if name in ("timestamp", "time32", "time64", "duration") and rest and type(rest[0]) is str and rest[0] in _UNITS:
         if name != "timestamp":
             return getattr(arrow, name)(rest[0])
         if len(rest) == 2 and (rest[1] is None or (type(rest[1]) is str and _ZONE.match(rest[1]))):
@@ -156,11 +151,7 @@ def _data(encoder: Encoder, array: Any) -> Any:
 def _own_buffers(arrow: Any, kind: Any) -> int:
     if arrow.types.is_dictionary(kind):
         return 0
-    return (
-        int(kind.num_buffers)
-        if not (arrow.types.is_struct(kind) or arrow.types.is_fixed_size_list(kind))
-        else 1
-    )
+    return int(kind.num_buffers) if not (arrow.types.is_struct(kind) or arrow.types.is_fixed_size_list(kind)) else 1
 
 
 def _compact(array: Any) -> Any:
@@ -190,11 +181,7 @@ def _chunked(encoder: Encoder, value: Any) -> Any:
 
 def _schema(encoder: Encoder, schema: Any) -> Any:
     metadata = schema.metadata
-    pairs = (
-        None
-        if metadata is None
-        else encoder.value({bytes(key): bytes(entry) for key, entry in metadata.items()})
-    )
+    pairs = None if metadata is None else encoder.value({bytes(key): bytes(entry) for key, entry in metadata.items()})
     return [[_field_to_wire(field) for field in schema], pairs]
 
 
@@ -213,12 +200,7 @@ def _make(decoder: Decoder, arrow: Any, kind: Any, wire: Any) -> Any:
     if type(wire) is not list or len(wire) != 4:
         raise Invalid("not an Arrow array")
     length, own, children, dictionary = wire
-    if (
-        type(length) is not int
-        or not 0 <= length < 1 << 40
-        or type(own) is not list
-        or type(children) is not list
-    ):
+    if type(length) is not int or not 0 <= length < 1 << 40 or type(own) is not list or type(children) is not list:
         raise Invalid("not an Arrow array")
     if arrow.types.is_dictionary(kind):
         if len(children) != 1 or own:
@@ -230,9 +212,7 @@ def _make(decoder: Decoder, arrow: Any, kind: Any, wire: Any) -> Any:
     if len(children) != len(kinds) or len(own) != _own_buffers(arrow, kind):
         raise Invalid("not an Arrow array")
     buffers = [None if number is None else _aligned(arrow, decoder.take(number)) for number in own]
-    made = [
-        _validated(_make(decoder, arrow, child, part)) for child, part in zip(kinds, children, strict=True)
-    ]
+    made = [_validated(_make(decoder, arrow, child, part)) for child, part in zip(kinds, children, strict=True)]
     return arrow.Array.from_buffers(kind, length, buffers, null_count=-1, offset=0, children=made or None)
 
 
@@ -280,8 +260,7 @@ def _build_table(decoder: Decoder, obj: dict[str, Any]) -> Any:
         raise Invalid("not an Arrow table")
     if obj["$"] == "paB":
         arrays = [
-            _validated(_make(decoder, arrow, field.type, part))
-            for field, part in zip(schema, columns, strict=True)
+            _validated(_make(decoder, arrow, field.type, part)) for field, part in zip(schema, columns, strict=True)
         ]
         made = arrow.RecordBatch.from_arrays(arrays, schema=schema)
     else:

@@ -50,9 +50,7 @@ def attrs_fields(kind: type) -> tuple[tuple[str, str], ...]:
     """``(attribute, constructor argument)`` of each field that the constructor takes."""
     fields = kind.__dict__["__attrs_attrs__"]
     return tuple(
-        (field.name, getattr(field, "alias", None) or field.name.lstrip("_"))
-        for field in fields
-        if field.init
+        (field.name, getattr(field, "alias", None) or field.name.lstrip("_")) for field in fields if field.init
     )
 
 
@@ -111,9 +109,7 @@ def _refuse(encoder: Encoder, value: object) -> Any:
     name = class_name(kind)
     for base in _BUILTIN_BASES:
         if issubclass(kind, base):
-            raise Refused(
-                name, f"return {base.__name__}(value): a subclass of {base.__name__} does not travel"
-            )
+            raise Refused(name, f"return {base.__name__}(value): a subclass of {base.__name__} does not travel")
     if "__dataclass_fields__" in dir(kind) or "__attrs_attrs__" in dir(kind):
         raise Refused(name, "decorate this subclass itself with @dataclass or @attrs.define")
     numpy_like = kind.__module__.partition(".")[0]

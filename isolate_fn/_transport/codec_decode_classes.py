@@ -77,9 +77,7 @@ def _registered(decoder: Decoder, obj: dict[str, Any]) -> Any:
     entry = decoder.entry(obj.get("c"), "reg")
     value = call(obj["c"], entry.decode, obj.get("v"))
     if not isinstance(value, entry.cls):
-        raise ResultRejected(
-            visible(obj["c"], 200), "its decode function must return an instance of the class", ROOT
-        )
+        raise ResultRejected(visible(obj["c"], 200), "its decode function must return an instance of the class", ROOT)
     return value
 
 

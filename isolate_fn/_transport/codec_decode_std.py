@@ -136,9 +136,7 @@ def _defaultdict(decoder: Decoder, obj: dict[str, Any]) -> Any:
     name = obj.get("f")
     if name is not None and (type(name) is not str or name not in FACTORIES):
         raise Invalid("an unknown factory")
-    out: defaultdict[Any, Any] = defaultdict(
-        FACTORIES.get(name) if name is not None else None, _pairs(decoder, obj)
-    )
+    out: defaultdict[Any, Any] = defaultdict(FACTORIES.get(name) if name is not None else None, _pairs(decoder, obj))
     if len(out) != len(obj["k"]):
         raise Invalid("a dict with equal keys")
     return out

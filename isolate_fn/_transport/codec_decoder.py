@@ -209,6 +209,4 @@ def need(library: str) -> ModuleType:
         return import_module(library)
     except ImportError:
         top = library.partition(".")[0]
-        raise ResultRejected(
-            f"a value of {top}", f"install {top} for the calling interpreter too", ROOT
-        ) from None
+        raise ResultRejected(f"a value of {top}", f"install {top} for the calling interpreter too", ROOT) from None

@@ -65,9 +65,7 @@ def encode(value: object, *, registered: Mapping[type, Callable[[Any], Any]] | N
     except Refused as refusal:
         raise refusal.rejection() from refusal.__cause__
     except RecursionError:
-        raise ResultRejected(
-            class_name(type(value)), "return a flatter value: it nests too deeply", ROOT
-        ) from None
+        raise ResultRejected(class_name(type(value)), "return a flatter value: it nests too deeply", ROOT) from None
     except Exception as failure:  # code of the value's own classes, or another thread changing it
         remedy = f"reading it raised {type(failure).__name__}: return a complete value that no longer changes"
         raise ResultRejected(class_name(type(value)), remedy, ROOT) from failure
@@ -77,9 +75,7 @@ def _plain_first(value: object, registered: Mapping[type, Callable[[Any], Any]])
     encoder = Encoder(registered)
     try:
         text = _dumps(encoder.value(value)).encode()
-    except (
-        ValueError
-    ):  # UnicodeEncodeError: a lone surrogate; ValueError: an int beyond sys.get_int_max_str_digits()
+    except ValueError:  # UnicodeEncodeError: a lone surrogate; ValueError: an int beyond sys.get_int_max_str_digits()
         text = b""
     if text and len(text) <= RETRY_BYTES and not has_digit_run(text):
         return Encoded(text, encoder.buffers)

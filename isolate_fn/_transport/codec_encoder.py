@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
-from isolate_fn._transport.codec_types import DEPTH, MANY, ROOT, SMALL_BUFFER, TAG, class_name
+from isolate_fn._transport.codec_types import MANY, ROOT, SMALL_BUFFER, TAG, VALUE_DEPTH, class_name
 from isolate_fn.errors import ResultRejected
 
 Handler = Callable[["Encoder", Any], Any]
@@ -77,7 +77,7 @@ class Encoder:
     def enter(self, container: object, levels: int) -> None:
         """Note that ``container`` is being encoded; undone by subtracting from ``depth``."""
         self.depth += levels
-        if self.depth > DEPTH:
+        if self.depth > VALUE_DEPTH:
             raise _too_deep(container)
 
     def items(self, values: list[Any] | tuple[Any, ...]) -> Any:
@@ -109,7 +109,7 @@ class Encoder:
             for key, item in values.items():
                 out[key] = self.value(item)
         except Refused as refusal:
-            refusal.path.append(f"[{key!r}]")
+            refusal.path.append(f"[{repr(key)[:100]}]")
             raise
         return out
 
@@ -151,7 +151,7 @@ def _too_deep(container: object) -> Refused:
     if _contains_itself(container):
         return Refused(f"{name} that contains itself", "return a value without cycles")
     return Refused(
-        f"{name} nested more than {DEPTH} levels deep",
+        f"{name} nested more than {VALUE_DEPTH} levels deep",
         "return a flatter value (a tuple, set or object counts as two levels)",
     )
 
@@ -164,11 +164,7 @@ def _contains_itself(container: object) -> bool:
         part = waiting.pop()
         if part is container:
             return True
-        if (
-            id(part) not in seen
-            and gc.is_tracked(part)
-            and not isinstance(part, (type, ModuleType, FunctionType))
-        ):
+        if id(part) not in seen and gc.is_tracked(part) and not isinstance(part, (type, ModuleType, FunctionType)):
             seen.add(id(part))
             waiting.extend(gc.get_referents(part))
     return False

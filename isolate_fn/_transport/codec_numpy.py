@@ -43,9 +43,7 @@ def handler_of(kind: type) -> Handler | None:
 def _subclass(encoder: Encoder, value: Any) -> Any:
     kind = type(value)
     remedy = (
-        "return array.filled(...) and array.mask"
-        if kind.__name__ == "MaskedArray"
-        else "return numpy.array(value)"
+        "return array.filled(...) and array.mask" if kind.__name__ == "MaskedArray" else "return numpy.array(value)"
     )
     raise Refused(f"{kind.__module__}:{kind.__qualname__}", remedy)
 
@@ -104,16 +102,12 @@ def dtype_to_wire(dtype: Any) -> Any:
             fields.append([name, dtype_to_wire(inner), offset])
         return ["s", dtype.itemsize, bool(dtype.isalignedstruct), fields]
     text = (
-        str(dtype.char)
-        if dtype.char in "qQ" and dtype.isnative and dtype.str[1:] in ("i8", "u8")
-        else str(dtype.str)
+        str(dtype.char) if dtype.char in "qQ" and dtype.isnative and dtype.str[1:] in ("i8", "u8") else str(dtype.str)
     )
     if text in "qQ" and type(dtype) is type(sys.modules["numpy"].dtype(dtype.str)):
         text = dtype.str
     if not (_SIMPLE.match(text) or _TIME.match(text)) or dtype.itemsize == 0:
-        raise Refused(
-            f"numpy dtype {dtype!s:.80}", "convert it with astype() to numbers, dates or fixed-length text"
-        )
+        raise Refused(f"numpy dtype {dtype!s:.80}", "convert it with astype() to numbers, dates or fixed-length text")
     return text
 
 

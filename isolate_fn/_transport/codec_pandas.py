@@ -46,8 +46,7 @@ def _frame(encoder: Encoder, value: Any) -> Any:
         out["b"] = encoder.value(_owned(value.to_numpy()))  # one block, one buffer
     else:
         out["v"] = [
-            _column(encoder, value.iloc[:, number].array, f".iloc[:, {number}]")
-            for number in range(value.shape[1])
+            _column(encoder, value.iloc[:, number].array, f".iloc[:, {number}]") for number in range(value.shape[1])
         ]
     if value.attrs:
         out["a"] = encoder.at(".attrs", value.attrs)
@@ -79,9 +78,7 @@ def _index(encoder: Encoder, value: Any) -> Any:
     else:
         out["v"] = _column(encoder, value.array, "")
         frequency = (
-            getattr(value, "freqstr", None)
-            if type(value) in (pandas.DatetimeIndex, pandas.TimedeltaIndex)
-            else None
+            getattr(value, "freqstr", None) if type(value) in (pandas.DatetimeIndex, pandas.TimedeltaIndex) else None
         )
         if frequency is not None and FREQUENCY.match(frequency):
             out["f"] = frequency
@@ -136,9 +133,7 @@ def _parts(encoder: Encoder, array: Any) -> dict[str, Any]:
         return {"k": "intervals", "v": sides, "c": array.closed}
     if name == "ArrowExtensionArray":
         return {"k": "arrow", "v": encoder.value(array.__arrow_array__())}
-    raise Refused(
-        f"pandas array of dtype {array.dtype!s:.80}", "convert it with astype() to a numpy or nullable dtype"
-    )
+    raise Refused(f"pandas array of dtype {array.dtype!s:.80}", "convert it with astype() to a numpy or nullable dtype")
 
 
 def _owned(array: Any) -> Any:

@@ -16,11 +16,7 @@ def _build_frame(decoder: Decoder, obj: dict[str, Any]) -> Any:
     index, columns = _an_index(obj.get("i")), _an_index(obj.get("c"))
     if "b" in obj:
         block = _an_array(obj["b"])
-        if (
-            block.shape != (len(index), len(columns))
-            or block.dtype.kind not in "biufc"
-            or not block.dtype.isnative
-        ):
+        if block.shape != (len(index), len(columns)) or block.dtype.kind not in "biufc" or not block.dtype.isnative:
             raise Invalid("a frame whose parts differ in length")
         frame = pandas.DataFrame(block, index=index, copy=False)
     else:

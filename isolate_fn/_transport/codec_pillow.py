@@ -64,20 +64,10 @@ def _is_plain(entry: object) -> bool:
 def _build(decoder: Decoder, obj: dict[str, Any]) -> Any:
     image_module: Any = need("PIL.Image")
     mode, size, info = obj.get("m"), obj.get("n"), obj.get("i")
-    if (
-        type(mode) is not str
-        or mode not in MODES
-        or type(size) is not list
-        or len(size) != 2
-        or type(info) is not dict
-    ):
+    if type(mode) is not str or mode not in MODES or type(size) is not list or len(size) != 2 or type(info) is not dict:
         raise Invalid("not an image")
     width, height = size
-    if (
-        type(width) is not int
-        or type(height) is not int
-        or not (0 <= width <= _MAX_SIDE and 0 <= height <= _MAX_SIDE)
-    ):
+    if type(width) is not int or type(height) is not int or not (0 <= width <= _MAX_SIDE and 0 <= height <= _MAX_SIDE):
         raise Invalid("not the size of an image")
     if width and height:
         bits, memory = MODES[mode]
@@ -97,12 +87,7 @@ def _build(decoder: Decoder, obj: dict[str, Any]) -> Any:
 
 
 def _set_palette(decoder: Decoder, image: Any, palette: Any) -> None:
-    if (
-        type(palette) is not list
-        or len(palette) != 2
-        or type(palette[0]) is not str
-        or palette[0] not in _PALETTES
-    ):
+    if type(palette) is not list or len(palette) != 2 or type(palette[0]) is not str or palette[0] not in _PALETTES:
         raise Invalid("not a palette")
     colours = bytes(decoder.take(palette[1]))
     if len(colours) > 256 * _PALETTES[palette[0]] or len(colours) % _PALETTES[palette[0]]:

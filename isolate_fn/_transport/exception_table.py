@@ -57,9 +57,7 @@ class ExceptionTable:
         self._home = home
 
     @classmethod
-    def for_function(
-        cls, function: Callable[..., Any], raises: Iterable[type[BaseException]] = ()
-    ) -> ExceptionTable:
+    def for_function(cls, function: Callable[..., Any], raises: Iterable[type[BaseException]] = ()) -> ExceptionTable:
         """The table for calls of a function.
 
         Args:
@@ -130,7 +128,8 @@ def _walk(space: Mapping[str, Any], qualname: str) -> type | None:
     found: type | None = None
     for part in qualname.split("."):
         inner = space.get(part)
-        if not isinstance(inner, type):
+        if not issubclass(type(inner), type):  # isinstance() would ask the object, which may be a proxy
             return None
-        found, space = inner, vars(inner)
+        found = inner
+        space = vars(inner)
     return found

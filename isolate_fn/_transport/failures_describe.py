@@ -50,9 +50,7 @@ _PACKAGE = "isolate_fn."
 Described = dict[str, Any]
 
 
-def describe(
-    exc: BaseException, *, registered: Mapping[type, Callable[[Any], Any]] | None = None
-) -> Described:
+def describe(exc: BaseException, *, registered: Mapping[type, Callable[[Any], Any]] | None = None) -> Described:
     """Describe an exception as plain data for the codec.
 
     Args:
@@ -79,7 +77,7 @@ class _Describer:
         out: Described = {
             "type": class_name(kind)[:LINE],
             "text": _guarded(str, exc, TEXT),
-            "args": [self.part(value) for value in tuple(exc.args)[:MEMBERS]],
+            "args": [self.part(value) for value in self.arguments(exc)],
             "state": self.parts(_own_attributes(exc)),
             "fields": self.parts(_c_fields(exc)),
             "notes": _notes(exc),
@@ -94,6 +92,10 @@ class _Describer:
             out["group"] = [self.link(member, links) for member in exc.exceptions[:MEMBERS]]
             out["group_size"] = len(exc.exceptions)
         return out
+
+    def arguments(self, exc: BaseException) -> tuple[Any, ...]:
+        """The arguments to carry. A group's are its message and members, which travel by themselves."""
+        return () if isinstance(exc, BaseExceptionGroup) else tuple(exc.args)[:MEMBERS]
 
     def link(self, exc: BaseException, links: int) -> Described | None:
         """Describe another exception, unless it was described before (cycles) or there are too many."""
@@ -131,9 +133,7 @@ def _own_attributes(exc: BaseException) -> dict[str, Any]:
     state = getattr(exc, "__dict__", None)
     if not isinstance(state, dict):
         return {}
-    return {
-        name: value for name, value in list(state.items()) if type(name) is str and not name.startswith("__")
-    }
+    return {name: value for name, value in list(state.items()) if type(name) is str and not name.startswith("__")}
 
 
 def _c_fields(exc: BaseException) -> dict[str, Any]:
@@ -157,12 +157,7 @@ def _is_set(base: type, name: str, exc: BaseException) -> bool:
 def _shortened(fields: dict[str, Any]) -> dict[str, Any]:
     """Keep only the surroundings of the offending part of a long input; positions count in the excerpt."""
     whole, start, end = fields.get("object"), fields.get("start"), fields.get("end")
-    if (
-        isinstance(whole, (str, bytes))
-        and isinstance(start, int)
-        and isinstance(end, int)
-        and len(whole) > TEXT
-    ):
+    if isinstance(whole, (str, bytes)) and isinstance(start, int) and isinstance(end, int) and len(whole) > TEXT:
         first, last = max(0, start - 32), min(end, start + TEXT // 2)
         fields["object"] = whole[first : last + 32]
         fields["start"], fields["end"] = start - first, last - first

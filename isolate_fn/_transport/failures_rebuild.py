@@ -40,7 +40,8 @@ _set_cause = BaseException.__dict__["__cause__"].__set__
 _set_context = BaseException.__dict__["__context__"].__set__
 _set_suppress = BaseException.__dict__["__suppress_context__"].__set__
 _dict_of = BaseException.__dict__["__dict__"].__get__
-_RESERVED = frozenset(vars(BaseException))
+# name_from: traceback imports the module that an ImportError with this attribute names.
+_RESERVED = frozenset(vars(BaseException)) | {"name_from"}
 
 
 class IsolateTraceback(Exception):
@@ -87,7 +88,7 @@ def _rebuild(described: object, classes: ExceptionTable) -> BaseException:
         BaseException.__getattribute__(exc, "__cause__"),
         BaseException.__getattribute__(exc, "__context__"),
     )
-    if isinstance(exc, RemoteError):
+    if type(exc) is RemoteError:
         exc.traceback = text
     if context is None:
         _set_context(exc, cause)
@@ -112,9 +113,10 @@ class _Rebuilder:
         exc = self.itself(described, links)
         if exc is None:
             exc = _remote(described)
-        for note in as_texts(described.get("notes"))[:MEMBERS]:
-            if not isinstance(exc, RemoteError):
-                BaseException.add_note(exc, visible(note, TEXT, lines=True))
+        notes = [visible(note, TEXT, lines=True) for note in as_texts(described.get("notes"))[:MEMBERS]]
+        if notes and type(exc) is not RemoteError:
+            # Not add_note(), which sets the attribute through the class.
+            _dict_of(exc).setdefault("__notes__", []).extend(notes)
         _set_cause(exc, self.link(described.get("cause"), links))
         _set_context(exc, self.link(described.get("context"), links))
         _set_suppress(exc, described.get("suppress") is True)
@@ -141,15 +143,13 @@ class _Rebuilder:
         self, kind: type[ExceptionGroup[Exception]], described: dict[str, Any], links: int
     ) -> BaseException | None:
         members = [self.link(member, links) for member in list(described.get("group") or ())[:MEMBERS]]
-        known = [member for member in members if isinstance(member, Exception)]
+        known: list[Any] = [member for member in members if member is not None and issubclass(type(member), Exception)]
         if not known:
             return None
-        group = ExceptionGroup.__new__(
-            kind, visible(as_text(described.get("message")), TEXT, lines=True), known
-        )
+        group = ExceptionGroup.__new__(kind, visible(as_text(described.get("message")), TEXT, lines=True), known)
         missing = described.get("group_size")
         if type(missing) is int and 0 < missing - len(known) < 1 << 31:
-            BaseException.add_note(group, f"{missing - len(known)} more exceptions were not sent")
+            _dict_of(group)["__notes__"] = [f"{missing - len(known)} more exceptions were not sent"]
         _dict_of(group).update(self.values(described.get("state")))
         return group
 
@@ -157,7 +157,7 @@ class _Rebuilder:
         """Set arguments, fields and attributes; False where the class cannot hold what came."""
         _set_args(exc, tuple(self.value(part) for part in list(described.get("args") or ())[:MEMBERS]))
         fields = self.values(described.get("fields"), exact="object")
-        if isinstance(exc, UnicodeError) and not _fill_unicode(exc, fields):
+        if issubclass(type(exc), UnicodeError) and not _fill_unicode(exc, fields):
             return False
         for base in type(exc).__mro__:
             if base in _FILLERS:
@@ -193,38 +193,33 @@ class _Rebuilder:
         return visible(as_text(shown), TEXT, lines=True)
 
 
-def _allocate(kind: type[BaseException]) -> BaseException | None:
+def _allocate(kind: type[Any]) -> BaseException | None:
     """Make an instance by the builtin base's __new__; none of the class's own code runs."""
     for base in kind.__mro__:
         if getattr(builtins, base.__name__, None) is base:
             try:
-                made = base.__new__(kind)
+                made: BaseException = base.__new__(kind)
             except TypeError:  # not the base that decides the memory layout; try the next
                 continue
-            return made if isinstance(made, BaseException) else None
+            return made
     return None
 
 
 _UNICODE = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
 
 
-def _fill_unicode(exc: UnicodeError, fields: dict[str, Any]) -> bool:
+def _fill_unicode(exc: Any, fields: dict[str, Any]) -> bool:
     """Call the builtin constructor with checked values: __str__ indexes the object by start and end."""
-    if not isinstance(exc, _UNICODE):
+    if not issubclass(type(exc), _UNICODE):
         return True
     whole, start, end, reason = (fields.get(name) for name in ("object", "start", "end", "reason"))
-    expected = bytes if isinstance(exc, UnicodeDecodeError) else str
-    if (
-        type(whole) is not expected
-        or type(start) is not int
-        or type(end) is not int
-        or type(reason) is not str
-    ):
+    expected = bytes if issubclass(type(exc), UnicodeDecodeError) else str
+    if type(whole) is not expected or type(start) is not int or type(end) is not int or type(reason) is not str:
         return False
     if not 0 <= start < end <= len(whole):
         return False
     arguments: tuple[Any, ...] = (whole, start, end, reason)
-    if not isinstance(exc, UnicodeTranslateError):
+    if not issubclass(type(exc), UnicodeTranslateError):
         if type(fields.get("encoding")) is not str:
             return False
         arguments = (fields["encoding"], *arguments)
@@ -276,6 +271,4 @@ _FILLERS: dict[type, Any] = {
 
 def _remote(described: dict[str, Any]) -> RemoteError:
     notes = tuple(visible(note, TEXT, lines=True) for note in as_texts(described.get("notes"))[:MEMBERS])
-    return RemoteError(
-        type_name(described), visible(as_text(described.get("text")), TEXT, lines=True), "", notes
-    )
+    return RemoteError(type_name(described), visible(as_text(described.get("text")), TEXT, lines=True), "", notes)

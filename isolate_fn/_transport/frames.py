@@ -93,9 +93,7 @@ class Frame(NamedTuple):
         """
         size, offsets = arena_layout(self.lengths)
         if not self.arena or mapping.nbytes < size:
-            raise TransportError(
-                f"the answer refers to {size} bytes of shared memory, {mapping.nbytes} are there"
-            )
+            raise TransportError(f"the answer refers to {size} bytes of shared memory, {mapping.nbytes} are there")
         views = [mapping[start : start + length] for start, length in zip(offsets, self.lengths, strict=True)]
         return self._replace(buffers=views)
 
@@ -120,9 +118,7 @@ def arena_layout(buffers: Iterable[Buffer | int]) -> tuple[int, tuple[int, ...]]
     return end, tuple(offsets)
 
 
-def pack(
-    kind: int, json: bytes = b"null", buffers: Sequence[Buffer] = (), arena: bool = False
-) -> list[Buffer]:
+def pack(kind: int, json: bytes = b"null", buffers: Sequence[Buffer] = (), arena: bool = False) -> list[Buffer]:
     """Build the pieces of one frame, for sendmsg(2).
 
     Args:
@@ -207,11 +203,7 @@ class FrameReader:
         if type(data) is bytes and not self._data and len(data) >= HEADER_SIZE:
             # The usual case, a whole small message in one recv: nothing is copied but the JSON.
             magic, number, flags, reserved, count, json_len, inline = _unpack_header(data)
-            if (
-                not (flags or reserved or count or inline)
-                and magic == MAGIC
-                and HEADER_SIZE + json_len == len(data)
-            ):
+            if not (flags or reserved or count or inline) and magic == MAGIC and HEADER_SIZE + json_len == len(data):
                 kind = _KINDS.get(number)
                 if kind is not None and json_len <= self._json_limit:
                     return Frame(kind, data[HEADER_SIZE:], [])

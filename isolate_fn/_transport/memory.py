@@ -98,9 +98,7 @@ def claim_arena(fd: int, size: int) -> memoryview:
         # EBUSY: a writable mapping exists. EPERM: sealed by somebody else; the check below says whether
         # enough.
         if failure.errno != errno.EPERM:
-            raise TransportError(
-                f"the isolate's shared memory could not be sealed: {failure.strerror}"
-            ) from None
+            raise TransportError(f"the isolate's shared memory could not be sealed: {failure.strerror}") from None
     return _map(fd, size)
 
 
@@ -135,9 +133,7 @@ def _map(fd: int, size: int) -> memoryview:
         seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
         status = os.fstat(fd)
     except OSError as failure:  # EINVAL: not a file that can be sealed at all
-        raise TransportError(
-            f"the isolate's shared memory is not a sealed memory file: {failure.strerror}"
-        ) from None
+        raise TransportError(f"the isolate's shared memory is not a sealed memory file: {failure.strerror}") from None
     if seals & ALL_SEALS != ALL_SEALS:
         raise TransportError("the isolate's shared memory is not sealed against change")
     # Seals first, size afterwards: only a sealed size stays true.

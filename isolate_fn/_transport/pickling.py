@@ -38,18 +38,23 @@ def dump(
     Raises:
         Exception: whatever the value's own classes raise, PicklingError, RecursionError.
     """
-    stream = io.BytesIO(head)
-    stream.seek(len(head))
+    stream = _after(head)
     try:
         _PlainPickler(stream, 5, buffer_callback=buffer_callback).dump(value)
+        return stream.getvalue()  # without a copy: BytesIO hands out its own bytes when nobody else has them
     except (_NeedsValue, pickle.PicklingError, TypeError, AttributeError):
-        # The last three are how pickle says that it does not know a thing; cloudpickle knows more.
-        start_over()
-        stream = io.BytesIO(head)
-        stream.seek(len(head))
-        by_value_pickler()(stream, 5, buffer_callback=buffer_callback).dump(value)
-    # Without a copy: BytesIO hands out its own bytes object when nobody else looks at it.
+        pass  # the last three are how pickle says that it does not know a thing; cloudpickle knows more
+    # After the handler, so that a second failure does not show the first one as well.
+    start_over()
+    stream = _after(head)
+    by_value_pickler()(stream, 5, buffer_callback=buffer_callback).dump(value)
     return stream.getvalue()
+
+
+def _after(head: bytes) -> io.BytesIO:
+    stream = io.BytesIO(head)
+    stream.seek(len(head))
+    return stream
 
 
 def is_decorated(value: object) -> bool:

@@ -70,9 +70,7 @@ class ClassTable:
 
     __slots__ = ("entries", "exceptions")
 
-    def __init__(
-        self, entries: Mapping[str, Entry] | None = None, exceptions: ExceptionTable | None = None
-    ) -> None:
+    def __init__(self, entries: Mapping[str, Entry] | None = None, exceptions: ExceptionTable | None = None) -> None:
         self.entries: Mapping[str, Entry] = MappingProxyType(dict(entries or {}))
         self.exceptions = exceptions
 
@@ -118,10 +116,7 @@ class ClassTable:
             if isinstance(item, tuple):
                 collector.triple(item)
             elif isinstance(item, type):
-                if (
-                    not collector.value_class(item)
-                    and item.__module__.partition(".")[0] not in _KNOWN_MODULES
-                ):
+                if not collector.value_class(item) and item.__module__.partition(".")[0] not in _KNOWN_MODULES:
                     raise PolicyError(
                         "returns",
                         f"{class_name(item)} is not an Enum, dataclass, named tuple or attrs class",
@@ -269,9 +264,7 @@ def _closure(function: Callable[..., Any]) -> dict[str, Any]:
     return found
 
 
-def _resolved(
-    annotations: list[Any], space: Mapping[str, Any], local: Mapping[str, Any] | None = None
-) -> list[object]:
+def _resolved(annotations: list[Any], space: Mapping[str, Any], local: Mapping[str, Any] | None = None) -> list[object]:
     found = []
     for annotation in annotations:
         if not isinstance(annotation, str):

@@ -111,7 +111,7 @@ def _tool_isolated(space: Workspace, arguments: Sequence[Any]) -> str:
         done = box.run([*argv[:-1], inside], capture_output=True, timeout=30)
         if done.returncode == 0:
             Path(target).write_bytes(box.get(inside))
-    return victims.describe_tool(done.returncode, done.stderr)
+    return victims.describe_tool(done.returncode, done.stderr, target)
 
 
 def _photograph(space: Workspace, offline: bool) -> Sequence[Any]:

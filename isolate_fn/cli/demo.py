@@ -172,7 +172,7 @@ def _line(problem: BaseException) -> str:
 
 
 def _summary(rows: Sequence[Row]) -> str:
-    attacks = [row for row in rows if row.case.attack]
+    attacks = [row for row in rows if row.case.attack and row.unprotected.status != "unavailable"]
 
     def count(status: str, side: str) -> int:
         return sum(getattr(row, side).status == status for row in attacks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import sys
@@ -37,6 +38,9 @@ class Line(NamedTuple):
 
 def show(lines: Sequence[Line], summary: str) -> None:
     """Print the table and a closing sentence to stdout."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Texts come from files of strangers and may hold what this terminal's encoding does not.
+        sys.stdout.reconfigure(errors="replace")
     if _on_terminal() and _show_with_rich(lines):
         print(summary)
         return

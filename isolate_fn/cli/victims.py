@@ -122,16 +122,16 @@ def looks_like_name(path: str) -> str:
 
 
 def run_tool(argv: list[str]) -> str:
-    """Call a program as applications do, and say how it ended."""
+    """Call a program that writes its last argument, as applications do, and say how it ended."""
     import subprocess
 
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    return describe_tool(done.returncode, done.stderr)
+    return describe_tool(done.returncode, done.stderr, argv[-1])
 
 
-def describe_tool(returncode: int, stderr: bytes) -> str:
-    """Say how a program ended, in one line."""
-    lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    return f"{'done' if not returncode else f'failed with status {returncode}'}" + (
-        f": {os.path.basename(lines[-1])}" if lines and returncode else ""
-    )
+def describe_tool(returncode: int, stderr: bytes, output: str) -> str:
+    """Say how a program ended, in one line: how much it wrote, or its last complaint."""
+    if returncode:
+        lines = stderr.decode("utf-8", "replace").strip().splitlines() or ["it says nothing"]
+        return f"failed with status {returncode}: {os.path.basename(lines[-1])}"
+    return f"made a file of {os.path.getsize(output)} bytes" if os.path.exists(output) else "made no file"

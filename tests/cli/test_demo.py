@@ -87,10 +87,7 @@ def test_judge_sees_a_planted_file(space: Workspace) -> None:
 
 
 def test_judge_sees_the_secret_in_what_came_back(space: Workspace) -> None:
-    assert (
-        demo._found_outside(CASE, space, f"ValueError: {space.token}")
-        == "returned the content of the secret file"
-    )
+    assert demo._found_outside(CASE, space, f"ValueError: {space.token}") == "returned the content of the secret file"
 
 
 def test_judge_sees_a_full_disk(space: Workspace) -> None:
@@ -179,10 +176,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["held"] is True
-    found = {
-        case["name"]: (case["unprotected"]["status"], case["isolated"]["status"])
-        for case in document["cases"]
-    }
+    found = {case["name"]: (case["unprotected"]["status"], case["isolated"]["status"]) for case in document["cases"]}
     assert found == {
         "pickle": ("harm", "held"),
         "tar-climb": ("harm", "held"),

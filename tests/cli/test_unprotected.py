@@ -70,9 +70,7 @@ def test_disk_and_memory_are_bounded(tmp_path: Path) -> None:
     )
     assert "File too large" in ended.error
     assert (tmp_path / "big").stat().st_size <= unprotected.FILE_SIZE
-    ended = call(
-        "read_pickle", pickled(tmp_path, f"bytearray({unprotected.ADDRESS_SPACE})"), directory=tmp_path
-    )
+    ended = call("read_pickle", pickled(tmp_path, f"bytearray({unprotected.ADDRESS_SPACE})"), directory=tmp_path)
     assert ended.error.startswith("MemoryError")
 
 
@@ -85,7 +83,9 @@ def test_the_caller_keeps_its_own_limits(tmp_path: Path) -> None:
     assert os.getcwd() != str(tmp_path)
 
 
-def test_tools_are_described() -> None:
-    assert victims.run_tool(["true"]) == "done"
+def test_tools_are_described(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    assert victims.run_tool(["sh", "-c", 'printf abc > "$0"', str(output)]) == "made a file of 3 bytes"
+    assert victims.run_tool(["true", str(tmp_path / "absent")]) == "made no file"
     failed = victims.run_tool(["sh", "-c", "echo ignored >&2; echo /no/such/file: gone >&2; exit 3"])
-    assert failed.startswith("failed with status 3")
+    assert failed == "failed with status 3: file: gone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import pickle
 import platform
@@ -10,6 +11,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 from isolate_fn._plan.conditions import Condition, Member
 from isolate_fn._plan.emulator import SeccompData
@@ -18,6 +20,11 @@ from isolate_fn._sys import numbers
 from isolate_fn._sys.seccomp_constants import AUDIT_ARCH
 
 MACHINE = platform.machine()
+
+# Cases are small and are drawn afresh: nothing is kept beside the sources, which a test user may not write to. On a
+# busy machine any single one may take long.
+settings.register_profile("plan", database=None, deadline=None)
+settings.load_profile("plan")
 
 
 def holds(condition: Condition, arguments: tuple[int, ...]) -> bool:
@@ -32,11 +39,16 @@ def holds(condition: Condition, arguments: tuple[int, ...]) -> bool:
     return (value >= limit if condition.inclusive else value > limit) != condition.negated
 
 
+@functools.cache
+def _names(machine: str) -> dict[int, str]:
+    return {number: name for name, number in numbers.table(machine).items()}
+
+
 def _oracle(policy: SyscallPolicy, machine: str, data: SeccompData) -> int:
     """What the filter must say, from dictionaries and plain integers."""
     if data.arch != AUDIT_ARCH[machine] or (machine == "x86_64" and data.nr >= 0x40000000):
         return policy.foreign.verdict
-    name = {number: name for name, number in numbers.table(machine).items()}.get(data.nr)
+    name = _names(machine).get(data.nr)
     if name is None:
         return policy.unknown.verdict
     entry = dict(policy.entries).get(name, Entry())

@@ -151,9 +151,9 @@ HANDLED = {  # ABI: handled_fs, handled_net, scoped, bytes of the structure
 def test_what_an_abi_lacks_is_said(abi: int) -> None:
     _, dropped = downgrade(WANTED, abi)
 
-    assert [
-        sentence.split()[0].rpartition("ACCESS_FS_")[2] for sentence in dropped if "ACCESS_FS" in sentence
-    ] == [name for name in LOST[abi].split() if hasattr(AccessFS, name)]
+    assert [sentence.split()[0].rpartition("ACCESS_FS_")[2] for sentence in dropped if "ACCESS_FS" in sentence] == [
+        name for name in LOST[abi].split() if hasattr(AccessFS, name)
+    ]
     assert [sentence.split()[0] for sentence in dropped if "ACCESS_NET" in sentence] == [
         f"ACCESS_NET_{name}" for name in LOST[abi].split() if hasattr(AccessNet, name)
     ]

@@ -141,9 +141,7 @@ conditions = st.builds(
     st.sampled_from(["gt", "ge", "lt", "le"]),
     st.integers(0, 9),
 )
-actions = st.sampled_from(
-    [ALLOW, EPERM, ENOSYS, KILL_PROCESS, KILL_THREAD, TRAP, LOG, NOTIFY, fail_with(errno.EACCES)]
-)
+actions = st.sampled_from([ALLOW, EPERM, ENOSYS, KILL_PROCESS, KILL_THREAD, TRAP, LOG, NOTIFY, fail_with(errno.EACCES)])
 rules = st.builds(Rule, st.lists(conditions, max_size=3).map(tuple), actions)
 entries = st.builds(Entry, st.lists(rules, max_size=4).map(tuple), st.none() | actions)
 names = st.sampled_from(sorted(numbers.table("x86_64").keys() | numbers.table("aarch64").keys()))
@@ -156,11 +154,9 @@ policies = st.builds(
 values = st.integers(0, 10) | st.sampled_from([1 << 32 | 3, 2**64 - 1, 1 << 63])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(policy=policies, machine=st.sampled_from(numbers.MACHINES), data=st.data())
-def test_random_policies_and_calls(
-    oracle: Oracle, policy: SyscallPolicy, machine: str, data: st.DataObject
-) -> None:
+def test_random_policies_and_calls(oracle: Oracle, policy: SyscallPolicy, machine: str, data: st.DataObject) -> None:
     program = compile_filter(policy, machine)
     listed = [numbers.table(machine)[name] for name, _ in policy.entries if name in numbers.table(machine)]
     nrs = [*listed, *(nr + 1 for nr in listed), *data.draw(st.lists(st.integers(0, 480), max_size=20))]
@@ -171,7 +167,7 @@ def test_random_policies_and_calls(
             assert emulated(program, asked) == oracle(policy, machine, asked)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(policy=policies, name=names, arguments=st.tuples(values, values, values, values, values, values))
 def test_decide_is_the_meaning_of_the_filter(
     oracle: Oracle, policy: SyscallPolicy, name: str, arguments: tuple[int, ...]
@@ -233,9 +229,7 @@ def test_too_many_rules() -> None:
 def test_equal_rules_share_code() -> None:
     entry = Entry((Rule((Arg(0).one_of(*range(0, 100, 2)),)),))
     one = SyscallPolicy().with_({"mkdir": entry})
-    many = SyscallPolicy().with_(
-        dict.fromkeys(["mkdir", "rmdir", "creat", "link", "unlink", "symlink"], entry)
-    )
+    many = SyscallPolicy().with_(dict.fromkeys(["mkdir", "rmdir", "creat", "link", "unlink", "symlink"], entry))
 
     assert length(compile_filter(many, "x86_64")) - length(compile_filter(one, "x86_64")) <= 4
 

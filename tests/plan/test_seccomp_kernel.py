@@ -1,8 +1,8 @@
 """The same filters in the real kernel: every answer of the emulator is held against what a child really gets.
 
-Calls are made as raw system calls with register contents, by forked children that are thrown away. A call that
-the filter allows is compared with the same call under a filter that allows everything, so nothing here depends
-on what the kernel thinks of its arguments.
+Calls are made as raw system calls with register contents, by forked children that are thrown away. A call
+that the filter allows is compared with the same call under a filter that allows everything, so nothing here
+depends on what the kernel thinks of its arguments.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ from isolate_fn._sys.seccomp_constants import (
 )
 
 MACHINE = platform.machine()
-pytestmark = pytest.mark.skipif(
-    MACHINE not in numbers.MACHINES, reason="no system call table for this machine"
-)
+pytestmark = pytest.mark.skipif(MACHINE not in numbers.MACHINES, reason="no system call table for this machine")
 
 Under = Callable[[bytes | None, Callable[[], object]], object]
 Native = Callable[[int, tuple[int, ...]], tuple[int, int]]
@@ -161,7 +159,7 @@ def test_emulator_and_kernel_agree(label: str, under: Under, native: Native) -> 
         own = ("getpid", "setsid", "socket")
         return [
             (0, code) if name in own else (result, code)
-            for (name, _), (result, code) in zip(HARMLESS, answers)
+            for (name, _), (result, code) in zip(HARMLESS, answers, strict=True)
         ]
 
     filtered, free = under(program, calls), under(everything, calls)
@@ -252,10 +250,7 @@ def test_a_killed_thread_takes_the_process_with_it(under: Under, native: Native)
 @pytest.mark.parametrize("label", programs())
 def test_x32_is_killed(label: str, under: Under, native: Native) -> None:
     for number in (39, 0, 57, 101, 512, 547, 600):
-        assert (
-            under(programs()[label], lambda number=number: native(number | 0x40000000, (0,) * 6))
-            == -signal.SIGSYS
-        )
+        assert under(programs()[label], lambda number=number: native(number | 0x40000000, (0,) * 6)) == -signal.SIGSYS
     assert under(programs()[label], lambda: native(-1, (0,) * 6)) == -signal.SIGSYS
 
 
@@ -311,12 +306,10 @@ conditions = st.builds(
     st.booleans(),
 )
 denials = st.sampled_from([ALLOW, fail_with(errno.EACCES), fail_with(errno.EXDEV), fail_with(4095)])
-rule_lists = st.lists(st.builds(Rule, st.lists(conditions, max_size=3).map(tuple), denials), max_size=4).map(
-    tuple
-)
+rule_lists = st.lists(st.builds(Rule, st.lists(conditions, max_size=3).map(tuple), denials), max_size=4).map(tuple)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     rules=rule_lists,
     otherwise=denials,

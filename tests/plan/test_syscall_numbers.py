@@ -75,9 +75,7 @@ def test_is_known_looks_at_every_architecture() -> None:
     assert not numbers.is_known("opennat")
 
 
-def test_the_generator_writes_what_is_there(
-    generator: ModuleType, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_generator_writes_what_is_there(generator: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     if not (generator.GENERIC_HEADER.exists() and any(path.exists() for path in generator.X86_64_HEADERS)):
         pytest.skip("no kernel headers: install the package linux-libc-dev")
 

@@ -1,6 +1,7 @@
-"""What a user writes, as a type checker sees it. mypy in strict mode must accept every line; nothing here is run.
+"""What a user writes, as a type checker sees it; nothing here is run.
 
-Lines with `type: ignore[...]` must be errors: mypy's warn_unused_ignores turns one that is accepted into a failure.
+mypy in strict mode must accept every line. Lines with `type: ignore[...]` must be errors:
+warn_unused_ignores turns one that is accepted into a failure.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ def bare(path: str, *, size: int = 128) -> bytes:
 
 
 @isolated(
-    mounts=[ro("/data"), rw("/out", "/result"), tmpfs("/scratch", size="1M"), file("/a", b""), symlink("/b", "/a"), "/c"],
+    mounts=[
+        ro("/data"),
+        rw("/out", "/result"),
+        tmpfs("/scratch", size="1M"),
+        file("/a", b""),
+        symlink("/b", "/a"),
+        "/c",
+    ],
     limits=Limits(memory="512M", cpu_time=1.5),
     timeout=10,
     env={"LANG": "C.UTF-8"},

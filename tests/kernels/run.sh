@@ -1,0 +1,36 @@
+#!/bin/sh
+# Runs inside a virtual machine, as root, from the directory the payload was unpacked to: the smoke checks as root and as
+# an ordinary user, then once more with a delegated cgroup (v2) for each. The exit status is the number of failed runs.
+here=$(pwd)
+chmod -R a+rX "$here"
+chmod 755 "$here"
+export PYTHONPATH="$here/packages" LANG=C.UTF-8 HOME=/tmp PYTHONDONTWRITEBYTECODE=1
+failed=0
+
+check() {
+    echo "== $*"
+    "$@" || failed=$((failed + 1))
+}
+
+as_user="setpriv --reuid 1000 --regid 1000 --clear-groups"
+check python3 "$here/smoke.py"
+check $as_user python3 "$here/smoke.py"
+
+group=/sys/fs/cgroup
+if [ -e "$group/cgroup.subtree_control" ] && grep -qw memory "$group/cgroup.controllers"; then
+    echo +memory > "$group/cgroup.subtree_control"
+    mkdir -p "$group/delegated"
+    # As a service manager delegates: the directory and its three files belong to the user, who starts in a leaf.
+    echo +memory > "$group/delegated/cgroup.subtree_control"
+    mkdir -p "$group/delegated/leaf"
+    chown 1000:1000 "$group/delegated" "$group/delegated/leaf"
+    for file in cgroup.procs cgroup.subtree_control cgroup.threads; do
+        chown 1000:1000 "$group/delegated/$file" "$group/delegated/leaf/$file"
+    done
+    echo $$ > "$group/delegated/leaf/cgroup.procs"
+    check python3 "$here/smoke.py" --cgroup
+    check $as_user python3 "$here/smoke.py" --cgroup
+else
+    echo "no cgroup v2 memory controller here"
+fi
+exit $failed
