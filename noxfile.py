@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+
 import nox
 
 nox.options.sessions = ["lint", "types", "tests", "docs"]
@@ -61,3 +65,34 @@ def news(session: nox.Session) -> None:
     """Show the change log entry that the files in changelog.d/ add up to."""
     session.install("towncrier>=24.7")
     session.run("towncrier", "build", "--draft", "--version", "next")
+
+
+@nox.session(python="3.11")
+def bench(session: nox.Session) -> None:
+    """Measure what a call costs, against its peers in the same run; writes benchmarks/calls.json."""
+    session.install("-e", ".")
+    session.run("python", "benchmarks/calls.py", "--json", "benchmarks/calls.json", *session.posargs)
+
+
+@nox.session(python="3.11")
+def kernels(session: nox.Session) -> None:
+    """Run the smoke checks on other kernels, in virtual machines.
+
+    Needs VM_RUNNER, a command that is called as `VM_RUNNER KERNEL DIRECTORY SECONDS`: boots that kernel, runs `run.sh` of
+    the directory as root, prints the console, exits with its status. The guest needs Python 3.11. Kernels: after `--`.
+    """
+    runner = os.environ.get("VM_RUNNER")
+    if not runner or not session.posargs:
+        session.error("set VM_RUNNER and name kernels: VM_RUNNER=./run_vm.sh nox -s kernels -- 6.12-amd64")
+    payload = session.create_tmp()
+    shutil.rmtree(payload, ignore_errors=True)
+    shutil.copytree("tests/kernels", payload)
+    session.install("--target", os.path.join(payload, "packages"), ".")
+    failed = [kernel for kernel in session.posargs if not _boots(session, runner, kernel, payload)]
+    if failed:
+        session.error(f"failed on: {', '.join(failed)}")
+
+
+def _boots(session: nox.Session, runner: str, kernel: str, payload: str) -> bool:
+    session.log(f"kernel {kernel}")
+    return subprocess.run([runner, kernel, payload, "900"], check=False).returncode == 0

@@ -30,14 +30,10 @@ def transcode(upload: Path) -> bytes:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
-        honest, private, hostile = (
-            Path(directory) / name for name in ("clip.ts", "private.ts", "upload.mp4")
-        )
+        honest, private, hostile = (Path(directory) / name for name in ("clip.ts", "private.ts", "upload.mp4"))
         subprocess.run([*FFMPEG, *CLIP, honest], check=True)
         subprocess.run([*FFMPEG, *CLIP, private], check=True)
-        hostile.write_text(
-            f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{private.as_uri()}\n#EXT-X-ENDLIST\n"
-        )
+        hostile.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{private.as_uri()}\n#EXT-X-ENDLIST\n")
         video = transcode(honest)
         print("honest: an MP4 file", video[4:8] == b"ftyp", "of more than 1000 bytes", len(video) > 1000)
         try:

@@ -5,25 +5,23 @@ nor a signal handler can stop it; killing the process that runs it can.
 """
 
 import re
-import time
 
 from isolate_fn import isolated
 from isolate_fn.errors import TimedOut
 
 
-@isolated(timeout=1)
+@isolated(timeout=3)
 def matches(pattern: str, text: str) -> bool:
     return re.search(pattern, text) is not None
 
 
 def main() -> None:
     print("honest:", matches(r"\d+", "room 101"))
-    started = time.monotonic()
     try:
         matches(r"(a+)+$", "a" * 40 + "!")
     except TimedOut as error:
         print(f"hostile: gave up after {error.timeout:g} s")
-    print("within two seconds:", time.monotonic() - started < 2)
+    print("and the next call:", matches(r"\d+", "room 102"))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ ORDER = """<!DOCTYPE order [<!ENTITY note SYSTEM "{address}">]>
 <order><item>book</item><note>&note;</note></order>"""
 
 
-@isolated(timeout=5)
+@isolated(timeout=10)
 def read_order(document: str) -> dict[str, str]:
     from lxml import etree
 

@@ -16,14 +16,14 @@ from typing import Any
 from isolate_fn import isolated
 
 
-@isolated(timeout=5)
+@isolated(timeout=10)
 def load_yaml(text: str) -> Any:
     import yaml
 
     return yaml.unsafe_load(text)
 
 
-@isolated(timeout=5)
+@isolated(timeout=10)
 def load_pickle(data: bytes) -> Any:
     return pickle.loads(data)
 

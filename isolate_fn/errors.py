@@ -382,7 +382,7 @@ class InternalError(IsolationError):
     """
 
     _fields = ("message",)
-    remedy = "report this defect of isolate_fn with this traceback and the output of isolate-fn doctor"
+    remedy = "report this defect of isolate_fn with this traceback and the output of uname -a"
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

@@ -20,7 +20,7 @@ from isolate_fn._runtime.output import Output
 from isolate_fn._runtime.report import Report
 from isolate_fn._runtime.toolbox import Toolbox
 from isolate_fn._transport.calls import encode_call, unbind
-from isolate_fn.errors import PolicyError
+from isolate_fn.errors import CallRejected, PolicyError, ResultRejected, TransportError
 from isolate_fn.policy import checks
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
@@ -61,7 +61,7 @@ class Sandbox:
         isolate = pool.start(self._prepared)
         try:
             isolate.output = self._output
-            call.make_ready(isolate, self._prepared, None)
+            call.make_ready(isolate, self._prepared)
             self._toolbox = Toolbox(isolate, self._prepared)
             self._toolbox.make_ready()
         except BaseException:
@@ -108,25 +108,39 @@ class Sandbox:
         """
         with self._lock:
             isolate, _ = self._open()
-            began = time.monotonic()
-            deadline = None if self.policy.timeout is None else began + self.policy.timeout
             function, args, kwargs = unbind(function, args, kwargs)
             signature = self._sign(function)
             encoded = encode_call(signature.reference, args, kwargs, known=signature is self._last)
+            deadline = None if self.policy.timeout is None else time.monotonic() + self.policy.timeout
+            self._last = None
             try:
                 answer = call.converse(isolate, self._prepared, signature, encoded, deadline, lambda: None)
                 isolate.drain()
             except BaseException as reason:
                 raise self._ended_by(reason, isolate) from None
+            try:
+                result: T = outcome.judge(answer, isolate, self._prepared, signature)
+            except CallRejected:  # the worker may not have the function
+                raise
+            except TransportError as broken:
+                if not isinstance(broken, ResultRejected):
+                    raise self._ended_by(broken, isolate) from None
+                self._last = signature
+                raise
+            except BaseException:
+                self._last = signature
+                raise
             self._last = signature
-            result: T = outcome.judge(answer, isolate, self._prepared, signature)
             return result
 
     def _sign(self, function: Callable[..., Any]) -> Signature:
-        signature = self._signatures.get(function)
-        if signature is None:
-            signature = self._signatures[function] = call.sign(function, self._prepared)
-        return signature
+        try:
+            known = self._signatures.get(function)
+        except TypeError:  # a callable that cannot be a key
+            return call.sign(function, self._prepared)
+        if known is None:
+            known = self._signatures[function] = call.sign(function, self._prepared)
+        return known
 
     def _ended_by(self, reason: BaseException, isolate: Isolate) -> BaseException:
         """End the sandbox for a reason, and return the error that names it."""
@@ -134,6 +148,8 @@ class Sandbox:
             reason = outcome.timed_out(self.policy.timeout or 0.0, isolate, self._prepared)
         elif isinstance(reason, TooMuchOutput):
             reason = outcome.too_much_output(isolate, self._prepared)
+        elif isinstance(reason, TransportError):
+            reason = outcome.too_big(reason, isolate, self._prepared) or reason
         elif isinstance(reason, Ended):
             reason = outcome.ended(isolate, self._prepared)
         if isinstance(reason, Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -34,8 +35,9 @@ class Isolated(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R], policy: Policy) -> None:
         self.policy = policy
-        self.__wrapped__: Callable[P, R] = function
-        functools.update_wrapper(self, _plain(function))
+        self.__wrapped__: Callable[P, R] = _plain(function)
+        functools.update_wrapper(self, self.__wrapped__)
+        self._decorated = function  # a staticmethod or classmethod binds in its own way
         self._signatures: dict[object, Any] = {}
         self._by_value: bool | None = None
 
@@ -63,12 +65,13 @@ class Isolated(Generic[P, R]):
     def _inside_call(self, args: Any, kwargs: Any) -> R:
         """A call from inside an isolate: of the very function that runs here it is plain recursion, else an error."""
         from isolate_fn._runtime import serve
+        from isolate_fn._transport.received import NESTED
 
         if serve.runs(self.__wrapped__):
             return self.__wrapped__(*args, **kwargs)
         name = getattr(self, "__name__", "function")
         raise PolicyError(
-            "nested isolation",
+            NESTED,
             f"{name}() is isolated itself and was called inside an isolate, which cannot start another",
             f"call {name}.__wrapped__(...) there, to run it in the isolate that is already around",
         )
@@ -83,7 +86,7 @@ class Isolated(Generic[P, R]):
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind like a function, so that methods work; the instance travels as the first argument."""
-        function = self.__wrapped__
+        function = self._decorated
         if isinstance(function, staticmethod):
             return self
         if isinstance(function, classmethod):
@@ -94,10 +97,14 @@ class Isolated(Generic[P, R]):
         return f"<isolated {getattr(self, '__qualname__', self.__wrapped__)}>"
 
     def __reduce__(self) -> Any:
-        """Travel as the function behind; what calls it inside is told that isolates do not nest."""
-        from isolate_fn._transport.received import load_stand_in
+        """Pickle as a function does, by name, so that multiprocessing can send it; without a name by its parts.
 
-        return (load_stand_in, (self.__wrapped__,))
+        Arguments of isolated calls do not get here: see `isolate_fn._transport.pickling`.
+        """
+        found: Any = sys.modules.get(self.__module__)
+        for part in self.__qualname__.split("."):
+            found = getattr(found, part, None)
+        return self.__qualname__ if found is self else (Isolated, (self._decorated, self.policy))
 
     def options(self, **changes: Any) -> Isolated[P, R]:
         """Return the same function under changed options.
@@ -108,7 +115,7 @@ class Isolated(Generic[P, R]):
         Raises:
             PolicyError: an option does not exist or has a wrong value.
         """
-        return Isolated(self.__wrapped__, Policy.from_options(self.policy, **changes))
+        return Isolated(self._decorated, Policy.from_options(self.policy, **changes))
 
     def enforcement(self) -> Enforcement:
         """Start one isolate, check its walls, and return what is in force for calls of this function.
@@ -121,7 +128,7 @@ class Isolated(Generic[P, R]):
         prepared = self._prepared()
         isolate = pool.start(prepared)
         try:
-            call.make_ready(isolate, prepared, None)
+            call.make_ready(isolate, prepared)
             return outcome.enforcement_of(isolate, prepared)
         finally:
             isolate.end()
@@ -155,8 +162,6 @@ def _plain(function: Any) -> Any:
 
 def _inside() -> bool:
     """True inside an isolate; only its worker has this module imported."""
-    import sys
-
     serve = sys.modules.get("isolate_fn._runtime.serve")
     return serve is not None and bool(serve.serving)
 

@@ -47,7 +47,8 @@ def prepare(
     """
     refuse_unbuilt(policy)
     surroundings = runtime_key()
-    key = (policy, tools, by_value, removed, surroundings, _inherited(), os.environ.get(PRETEND, ""), os.environ.get(cgroup.VARIABLE))
+    switches = (os.environ.get(PRETEND), os.environ.get(cgroup.VARIABLE))
+    key = (policy, tools, by_value, removed, surroundings, _inherited(), switches)
     with _lock:
         known = _cache.get(key)
         if known is not None:

@@ -12,7 +12,6 @@ from isolate_fn._enforce.scene import Scene
 from isolate_fn._sys import calls
 from isolate_fn._sys import constants as k
 
-
 NESTING = "user.max_user_namespaces inside"
 """How the note begins that says that nested user namespaces are forbidden by the filter alone."""
 

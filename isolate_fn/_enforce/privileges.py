@@ -26,9 +26,10 @@ def become_outer_user(scene: Scene) -> None:
 
 
 def leave_groups(scene: Scene) -> None:
-    """Drop supplementary groups (docker, disk, shadow). Only the privileged may; an ordinary caller keeps its own,
+    """Drop supplementary groups (docker, disk, shadow).
 
-    unmapped and unusable inside except for files of a mount that grant something to that group.
+    Only the privileged may. An ordinary caller keeps its own: unmapped, and of no use inside except for files of a mount
+    that grant something to that group.
     """
     if scene.start.idmap_from >= 0 or os.geteuid() != scene.start.outer_id:
         os.setgroups([])

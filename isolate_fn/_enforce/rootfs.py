@@ -11,7 +11,7 @@ from isolate_fn._enforce.trees import place_order, take
 from isolate_fn._sys import calls
 from isolate_fn._sys import constants as k
 
-_SHM = "/dev/shm"  # noqa: S108 - inside
+_SHM = "/dev/shm"
 
 
 def take_grants(scene: Scene) -> None:
@@ -53,7 +53,7 @@ def writable_places(scene: Scene) -> None:
     calls.mount("tmpfs", _SHM, "tmpfs", k.MS_NOSUID | k.MS_NODEV | k.MS_NOEXEC, size)
     scene.own_devices = {os.stat(_SHM).st_dev}
     scene.disk = os.open(_SHM, k.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    parts = [("tmp", "/tmp", 0o1777), ("work", scene.plan.cwd, 0o755), ("shm", _SHM, 0o1777)]  # noqa: S108
+    parts = [("tmp", "/tmp", 0o1777), ("work", scene.plan.cwd, 0o755), ("shm", _SHM, 0o1777)]
     for name, path, mode in parts:
         if path == "/" or (name == "work" and path in ("/tmp", _SHM)):
             continue
@@ -62,7 +62,7 @@ def writable_places(scene: Scene) -> None:
         os.chmod(part, mode)
         if name == "work" and os.geteuid() != scene.start.outer_id:
             os.chown(part, scene.start.outer_id, scene.start.outer_group)
-        if path.startswith("/tmp/"):  # noqa: S108 - the mount point made in the shared tree is covered by now
+        if path.startswith("/tmp/"):
             os.makedirs(path, exist_ok=True)
         calls.mount(part, path, flags=k.MS_BIND)  # the flags of the tmpfs mount come along
 

@@ -11,7 +11,8 @@ from isolate_fn._enforce import limits, locks, namespaces, privileges, rootfs, t
 from isolate_fn._enforce.scene import Step
 
 TEMPLATE_BUILDS: tuple[Step, ...] = (
-    Step("template: death signal", "first: from here on a dead spawner takes this process along", namespaces.die_with_the_spawner),
+    Step("template: death signal", "first: a dead spawner takes this process along", namespaces.die_with_the_spawner),
+    Step("template: host's /proc", "by handle: where there is no mount_setattr, mounts are found in it", namespaces.keep_old_proc),
     Step("template: mount namespace", "before the first mount, or it would appear on the host", template.leave_mount_namespace),
     Step("template: sources", "by handle, before the stage covers a host directory", template.take_runtime),
     Step("template: root", "everything else is mounted inside it", template.build_root),
@@ -22,7 +23,7 @@ TEMPLATE_BUILDS: tuple[Step, ...] = (
 )
 
 INIT_BUILDS: tuple[Step, ...] = (
-    Step("death signal", "first: from here on a dead spawner takes this process along", namespaces.die_with_the_spawner),
+    Step("death signal", "first: a dead spawner takes this process along", namespaces.die_with_the_spawner),
     Step("session", "before anything could open a terminal", namespaces.own_session),
     Step("host's /proc", "by handle, while the host's tree is still visible", namespaces.keep_old_proc),
     Step("cgroup", "before memory is used that it should count", namespaces.join_cgroup),

@@ -17,7 +17,7 @@ from isolate_fn._sys import constants as k
 
 DEVICES = ("null", "zero", "full", "random", "urandom")
 DEVICE_LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
-_STAGES = ("/tmp", "/mnt", "/dev")  # noqa: S108 - covered by our tmpfs in a private namespace, never written to
+_STAGES = ("/tmp", "/mnt", "/dev")
 _ROOT_SIZE = 4 << 20
 
 

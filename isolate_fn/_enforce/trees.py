@@ -18,7 +18,11 @@ from isolate_fn._sys import constants as k
 
 
 def take(scene: Scene, order: MountOrder) -> int:
-    """Open a source as a detached copy of its mount, submounts included (open_tree(2), Linux 5.2)."""
+    """Open a source as a detached copy of its mount, submounts included (open_tree(2), Linux 5.2).
+
+    Returns:
+        Its descriptor, -1 for a module of the program that was removed since the runtime was looked at.
+    """
     try:
         resolve = k.RESOLVE_NO_SYMLINKS | k.RESOLVE_NO_MAGICLINKS
         handle = calls.openat2(k.AT_FDCWD, order.source, k.O_PATH, resolve)
@@ -29,6 +33,8 @@ def take(scene: Scene, order: MountOrder) -> int:
         finally:
             os.close(handle)
     except OSError as failure:
+        if _removed(order, failure):
+            return -1
         call = f"{failure.filename} of {order.source!r} ({order.origin})"
         raise OSError(failure.errno, failure.strerror, call) from None
     if scene.start.idmap_from >= 0 and needs_own_ids(order):
@@ -36,6 +42,11 @@ def take(scene: Scene, order: MountOrder) -> int:
     if scene.plan.mount_api == "detached":
         calls.mount_setattr(tree, "", _attributes(order), recursive=order.is_directory)
     return tree
+
+
+def _removed(order: MountOrder, failure: OSError) -> bool:
+    """True where an editor or an update took away or replaced what nobody granted by name."""
+    return failure.errno == errno.ENOENT and order.kind == "bind" and not order.granted
 
 
 def needs_own_ids(order: MountOrder) -> bool:
@@ -69,9 +80,13 @@ def _remap(scene: Scene, order: MountOrder, tree: int) -> None:
 
 def place_order(scene: Scene, order: MountOrder, tree: int) -> None:
     """Carry out one order. Failures name the destination and the word that asked."""
+    if tree < 0 and order.kind == "bind":
+        return
     try:
         _PLACERS[order.kind](scene, order, tree)
     except OSError as failure:
+        if _removed(order, failure):
+            return
         call = failure.filename if isinstance(failure.filename, str) else ""
         text = f"{call} {order.destination!r} ({order.origin})".strip()
         raise OSError(failure.errno, failure.strerror, text) from None
@@ -84,13 +99,13 @@ def _bind(scene: Scene, order: MountOrder, tree: int) -> None:
     os.close(tree)
     if scene.plan.mount_api == "classic":
         mounted = place(scene, order.destination, directory=order.is_directory)
-        _remount(order, os.readlink(f"/proc/self/fd/{mounted}", dir_fd=None))
+        _remount(scene, order, os.readlink(f"self/fd/{mounted}", dir_fd=scene.old_proc))
         os.close(mounted)
 
 
-def _remount(order: MountOrder, top: str) -> None:
+def _remount(scene: Scene, order: MountOrder, top: str) -> None:
     """Set attributes the old way, each submount by itself: MS_REMOUNT|MS_BIND is not recursive (Linux < 5.12)."""
-    for point, locked in _mounts_below(top):
+    for point, locked in _mounts_below(scene, top):
         device = order.kind == "device"
         wanted = k.MS_NOSUID | locked
         wanted |= 0 if device else k.MS_NODEV
@@ -110,10 +125,11 @@ _FLAG_OF_OPTION = {
 }
 
 
-def _mounts_below(top: str) -> list[tuple[str, int]]:
+def _mounts_below(scene: Scene, top: str) -> list[tuple[str, int]]:
     """Return (mount point, flags it has already) of a mount and its submounts; locked flags must be repeated."""
     found: dict[str, int] = {}
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as table:
+    descriptor = os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=scene.old_proc)
+    with open(descriptor, encoding="utf-8", errors="surrogateescape", newline="\n") as table:
         for line in table:
             fields = line.split(" ")
             point = unescape(fields[4])

@@ -14,7 +14,7 @@ from isolate_fn._plan.orders import MountOrder
 
 def own_places(cwd: str) -> tuple[str, ...]:
     """Return the directories that every isolate gets fresh and writable."""
-    return ("/tmp", "/dev/shm", cwd)  # noqa: S108 - inside
+    return ("/tmp", "/dev/shm", cwd)
 
 
 def _within(path: str, root: str) -> bool:

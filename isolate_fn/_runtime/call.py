@@ -16,7 +16,7 @@ from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.verify import verify, verify_init
 from isolate_fn._transport.calls import EncodedCall, FunctionRef, encode_call, function_reference, unbind
 from isolate_fn._transport.frames import Buffer, Frame, Kind, length_of, pack
-from isolate_fn.errors import InternalError, LimitExceeded, SetupError, TimedOut, TransportError
+from isolate_fn.errors import InternalError, LimitExceeded, SetupError, TransportError
 
 ARENA_FROM = 256 * 1024
 _READY_LIMIT = 1 << 20
@@ -65,14 +65,14 @@ def run(
 ) -> Any:
     """Call a function in an isolate of this policy and return its value or raise its exception."""
     terms = prepared.terms
-    deadline = None if terms.timeout is None else time.monotonic() + terms.timeout
     _, args, kwargs = unbind(function, args, kwargs)
     encoded = encode_call(signature.reference, args, kwargs, known=False)
     isolate = pool.take(prepared)
     isolate.output = Output(terms.output, terms.limits.output)
     keep = False
     try:
-        make_ready(isolate, prepared, deadline)
+        make_ready(isolate, prepared)
+        deadline = None if terms.timeout is None else time.monotonic() + terms.timeout
         answer = converse(isolate, prepared, signature, encoded, deadline, after_sending=_refill(prepared))
         keep = terms.reuse == 0 or isolate.calls < terms.reuse
         isolate.drain()
@@ -83,6 +83,9 @@ def run(
         raise outcome.too_much_output(isolate, prepared) from None
     except Ended:
         raise outcome.ended(isolate, prepared) from None
+    except LimitExceeded as error:
+        error.report = error.report or outcome.report_of(isolate, prepared)
+        raise
     except TransportError as error:
         keep = False
         limit = outcome.too_big(error, isolate, prepared)
@@ -114,7 +117,7 @@ def finish(isolate: Isolate, prepared: Prepared, *, keep: bool) -> None:
             output.finish()
 
 
-def make_ready(isolate: Isolate, prepared: Prepared, deadline: float | None) -> None:
+def make_ready(isolate: Isolate, prepared: Prepared) -> None:
     """Wait until the walls stand and check them; once per isolate.
 
     Raises:
@@ -125,7 +128,7 @@ def make_ready(isolate: Isolate, prepared: Prepared, deadline: float | None) -> 
     began = time.monotonic()
     latest = began + SETUP_SECONDS
     try:
-        frame = isolate.receive(latest if deadline is None else min(deadline, latest))
+        frame = isolate.receive(latest)
         if frame.kind is Kind.SETUP_FAILED:
             raise outcome.setup_failed(json.loads(frame.json))
         if frame.kind is not Kind.READY:
@@ -134,15 +137,11 @@ def make_ready(isolate: Isolate, prepared: Prepared, deadline: float | None) -> 
         while "built" not in isolate.told:
             if {"failed", "end"} & isolate.told.keys():
                 raise Ended
-            isolate.step(latest if deadline is None else min(deadline, latest))
+            isolate.step(latest)
         if not prepared.unchecked:
             verify(said, prepared.plan)
             verify_init(isolate.told["stands"], prepared.plan)
     except OutOfTime:
-        if deadline is not None and deadline <= latest:
-            error = TimedOut(prepared.terms.timeout or 0.0)
-            error.ran = False
-            raise error from None
         raise SetupError("build the isolate", "poll", 0, f"it took longer than {SETUP_SECONDS:.0f} s") from None
     except Ended:
         raise outcome.not_built(isolate) from None
@@ -174,12 +173,12 @@ def converse(
     try:
         while True:
             frame = isolate.receive(deadline)
+            if isolate.reader.pending:
+                raise TransportError("the isolate sent more than one answer", "its worker is not used again")
             if frame.kind is Kind.ARENA and arena < 0:
                 size = _wanted(frame.json, limit)
                 arena = _give_arena(isolate, size, deadline)
                 continue
-            if isolate.reader.pending:
-                raise TransportError("the isolate sent more than one answer", "its worker is not used again")
             isolate.stages["call"] = time.monotonic() - began
             return _with_arena(frame, arena, size)
     finally:

@@ -41,5 +41,4 @@ def _mapped_range() -> tuple[int, int]:
     first, count = widest
     half = count // 2
     # 65534 is the overflow id; it stands for everybody and must be nobody's own.
-    upper = (first + half, max(1, count - half - 2))
-    return upper
+    return first + half, max(1, count - half - 2)

@@ -21,7 +21,6 @@ from isolate_fn._plan.orders import Plan, Start
 from isolate_fn._runtime.watch import Watch
 from isolate_fn._sys import calls
 
-
 _STATUS, _DISK = 3, 4  # where init keeps its two descriptors
 
 

@@ -20,7 +20,7 @@ def prepare(plan: Plan, *, tools: bool) -> None:
         plan: the orders.
         tools: this process only starts tools; modules of the caller are not needed.
     """
-    os.environ.update(HOME=plan.cwd, TMPDIR="/tmp", PWD=plan.cwd)  # noqa: S108 - the isolate's own /tmp
+    os.environ.update(HOME=plan.cwd, TMPDIR="/tmp", PWD=plan.cwd)
     if tools:
         return
     sys.path[:] = plan.sys_path
@@ -51,7 +51,7 @@ def _leave_tracker_out() -> None:
     if loaded is not None:
         _silence(loaded)
     else:
-        sys.meta_path.insert(0, _TrackerFinder())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _TrackerFinder())
 
 
 def _silence(module: Any) -> None:
@@ -67,7 +67,7 @@ class _TrackerFinder:
             return None
         from importlib.machinery import PathFinder
 
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         spec: Any = PathFinder.find_spec(name, path)
         load = spec.loader.exec_module
 

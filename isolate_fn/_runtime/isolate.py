@@ -27,7 +27,7 @@ from isolate_fn._transport.frames import Buffer, Frame, FrameReader, length_of
 from isolate_fn.errors import TransportError
 
 SETUP_SECONDS = 60.0
-_LAST_WORDS = 2.0  # seconds that init may take to tell how the worker ended, once the channel is closed
+_LAST_WORDS = 1.0  # seconds that init may take to tell how the worker ended, once the channel is closed
 _CHUNK = 1 << 18
 SO_PASSRIGHTS = 83  # <asm-generic/socket.h>, Linux 6.16
 
@@ -188,9 +188,8 @@ class Isolate:
                 frame = self.reader.feed(data)
                 if frame is not None:
                     return frame
-            elif "end" in self.told or "failed" in self.told or "limit" in self.told:
-                if not self._readable():
-                    raise Ended
+            elif {"end", "failed", "limit"} & self.told.keys() and not self._readable():
+                raise Ended
 
     def _readable(self) -> bool:
         poll = select.poll()

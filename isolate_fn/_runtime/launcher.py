@@ -23,6 +23,7 @@ def _first_stage() -> None:
     from isolate_fn._sys import constants as k
 
     calls.close_from(_CONTROL + 1)
+    os.umask(0o022)  # the caller's could hide the file tree from the user that isolates run under
     uid, gid = os.geteuid(), os.getegid()
     executable = os.path.realpath(f"/proc/{os.getpid()}/exe")
     if sys.argv[2] == "own":

@@ -17,12 +17,14 @@ from isolate_fn._runtime.isolate import Isolate
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.report import Enforcement, Report
 from isolate_fn._transport.frames import Frame, Kind
+from isolate_fn._transport.received import NESTED
 from isolate_fn.errors import (
     CallRejected,
     Crashed,
     InternalError,
     IsolationError,
     LimitExceeded,
+    PolicyError,
     ResultRejected,
     SetupError,
     SyscallDenied,
@@ -101,6 +103,10 @@ def _rejected(parts: Any) -> IsolationError:
 
         return visible(str(parts.get(name, "")), 4096, lines=True) if isinstance(parts, dict) else ""
 
+    if text("field") == NESTED:
+        nested = PolicyError(NESTED, text("problem"), text("remedy"))
+        nested.ran = True
+        return nested
     if text("what"):
         return CallRejected(text("what"), text("problem"), text("remedy"))
     return ResultRejected(text("type_name") or "unknown type", text("remedy"), text("where"))
@@ -117,9 +123,9 @@ def _limit_behind(exception: BaseException, isolate: Isolate, prepared: Prepared
     if code == errno.EMFILE:
         return LimitExceeded("open_files", limits.open_files, limits.open_files, report_of(isolate, prepared))
     no_thread = type(exception) is RuntimeError and str(exception) == "can't start new thread"
-    if code == errno.EAGAIN and exception.args[:1] == (errno.EAGAIN,) or no_thread:
-        if no_thread or not getattr(exception, "filename", None):
-            return LimitExceeded("processes", limits.processes, limits.processes, report_of(isolate, prepared))
+    no_process = code == errno.EAGAIN and not getattr(exception, "filename", None)
+    if no_thread or no_process:
+        return LimitExceeded("processes", limits.processes, limits.processes, report_of(isolate, prepared))
     if type(exception) is MemoryError and limits.address_space is not None:
         return LimitExceeded("address_space", limits.address_space, limits.address_space, report_of(isolate, prepared))
     return None
@@ -224,7 +230,7 @@ def _before_the_call(error: InternalError) -> InternalError:
 def _step_failed(step: str, call: str, code: int, detail: str) -> SetupError | InternalError:
     if not code and not call and step in ("worker", "init"):
         return _before_the_call(InternalError(f"{step}: {detail}"))
-    return SetupError(step, call or detail, code, _REMEDIES.get(step, f"{detail}; `isolate-fn doctor` tells what this machine lacks"))
+    return SetupError(step, call or detail, code, _REMEDIES.get(step, f"{detail}; see docs/troubleshooting.md"))
 
 
 def too_big(error: TransportError, isolate: Isolate, prepared: Prepared) -> LimitExceeded | None:

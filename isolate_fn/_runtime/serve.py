@@ -10,8 +10,8 @@ from typing import Any
 from isolate_fn._sys import calls
 from isolate_fn._transport.channel import WorkerChannel
 from isolate_fn._transport.frames import Frame, Kind
-from isolate_fn._transport.received import ReceivedCall, load_arguments, load_function
-from isolate_fn.errors import CallRejected, ResultRejected
+from isolate_fn._transport.received import NESTED, ReceivedCall, load_arguments, load_function
+from isolate_fn.errors import CallRejected, PolicyError, ResultRejected
 
 _current: list[Callable[..., Any]] = []
 """The function of the last call; the caller sends it again only when it is another."""
@@ -49,6 +49,8 @@ def _answer(channel: WorkerChannel, frame: Frame) -> None:
     except CallRejected as rejected:
         parts = {"what": rejected.what, "problem": rejected.problem, "remedy": rejected.remedy}
         kind, body, buffers = Kind.REJECTED, json.dumps(parts).encode(), []
+    except PolicyError as refused:
+        kind, body, buffers = _nested(refused) or _describe(refused)
     except BaseException as error:  # the function's own, SystemExit and KeyboardInterrupt included
         kind, body, buffers = _describe(error)
     _flush()
@@ -81,8 +83,22 @@ def _describe(error: BaseException) -> tuple[Kind, bytes, list[Any]]:
     from isolate_fn._transport.codec_encode import encode
     from isolate_fn._transport.failures_describe import describe
 
-    encoded = encode(describe(error))
+    try:
+        encoded = encode(describe(error))
+    except BaseException as failure:  # an exception's text is code of the function's as well
+        text = f"{type(error).__qualname__}, which cannot be described: {type(failure).__qualname__}"
+        encoded = encode(describe(RuntimeError(text)))
     return Kind.EXCEPTION, encoded.json, encoded.buffers
+
+
+def _nested(refused: PolicyError) -> tuple[Kind, bytes, list[Any]] | None:
+    """Tell the caller by the right error that isolates do not nest: no other one of ours leaves an isolate as itself."""
+    import json
+
+    if refused.field != NESTED:
+        return None
+    parts = {"field": refused.field, "problem": refused.problem, "remedy": refused.remedy}
+    return Kind.REJECTED, json.dumps(parts).encode(), []
 
 
 def _flush() -> None:

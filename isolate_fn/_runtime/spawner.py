@@ -178,7 +178,7 @@ def main(control: int, idle_timeout: float) -> NoReturn:
     try:
         # Loaded once, shared by every fork: an import in each isolate costs more than the isolate.
         from isolate_fn._runtime import init, serve, worker  # noqa: F401
-        from isolate_fn._transport import codec_encode  # noqa: F401
+        from isolate_fn._transport import codec_encode, failures_describe  # noqa: F401
 
         # A collection in a fork would touch, and so copy, every page of what is shared.
         gc.collect()

@@ -211,7 +211,11 @@ def _why(line: str, features: Features) -> Exception:
         )
     if call == "" and ("preload" in text or "Error" in text):
         return SetupError("import preload", text, number, "see that the module can be imported without site's help")
-    return InternalError(f"the spawner could not start: {call} {text}")
+    if number:
+        return SetupError("start the spawner", call or text, number, "see what on this machine refuses it; `isolate-fn doctor` helps")
+    error = InternalError(f"the spawner could not start: {call} {text}")
+    error.ran = False
+    return error
 
 
 def _guess(number: int) -> str:

@@ -247,11 +247,10 @@ class Pump:
             if not self._read(pipe):
                 poll.unregister(pipe)
                 os.close(pipe)
-        if self.stdin in events:
-            if not self._write():
-                poll.unregister(self.stdin)
-                os.close(self.stdin)
-                self.stdin = -1
+        if self.stdin in events and not self._write():
+            poll.unregister(self.stdin)
+            os.close(self.stdin)
+            self.stdin = -1
 
     def _read(self, pipe: int) -> bool:
         try:

@@ -137,8 +137,7 @@ def _namespaces_here(pid: int) -> dict[str, int]:
 
 
 def _id_maps(said: dict[str, Any], plan: Plan) -> object:
-    wrong = [each for each in said.get("id_maps", ()) if len(each) != 3 or (each[0], each[2]) != (plan.inner_id, 1)]
-    return wrong
+    return [each for each in said.get("id_maps", ()) if len(each) != 3 or (each[0], each[2]) != (plan.inner_id, 1)]
 
 
 def _proc(said: dict[str, Any], plan: Plan) -> object:
@@ -162,9 +161,25 @@ def _unshare(said: dict[str, Any], plan: Plan) -> object:
 
 def _mounts(said: dict[str, Any], plan: Plan) -> object:
     """Every mount nosuid and private, read-only unless planned otherwise, and none that nobody planned."""
-    if "mounts" not in said:
+    if "mounts" not in said or _same_as_last(said["mounts"], plan):
         return []
-    writable = {"/tmp", "/dev/shm", plan.cwd}  # noqa: S108 - inside
+    wrong = _wrong_mounts(said, plan)
+    if not wrong:
+        _last_good[:] = [plan, said["mounts"]]
+    return wrong
+
+
+_last_good: list[Any] = []
+
+
+def _same_as_last(mounts: object, plan: Plan) -> bool:
+    """True for a list equal to one that was found good for this very plan: isolates of a plan have the same mounts."""
+    good = tuple(_last_good)  # one look: another thread may replace it meanwhile
+    return len(good) == 2 and good[0] is plan and good[1] == mounts
+
+
+def _wrong_mounts(said: dict[str, Any], plan: Plan) -> list[str]:
+    writable = {"/tmp", "/dev/shm", plan.cwd}
     writable |= {order.destination for order in plan.mounts if order.kind == "tmpfs" or not order.read_only}
     planned = {"/", "/proc", *writable, *(order.destination for order in plan.mounts)}
     wrong = []
@@ -189,7 +204,7 @@ def _mounts(said: dict[str, Any], plan: Plan) -> object:
 def _mount_points(plan: Plan) -> set[str]:
     """Return the mounts that must be there under just these names: those that no link of the plan leads elsewhere."""
     links = [order.destination for order in plan.mounts if order.kind == "symlink"]
-    wanted = {"/", "/tmp", "/dev/shm", plan.cwd}  # noqa: S108 - inside
+    wanted = {"/", "/tmp", "/dev/shm", plan.cwd}
     wanted |= {order.destination for order in plan.mounts if order.granted and order.kind in ("bind", "tmpfs", "device")}
     return {point for point in wanted if not any(point == link or point.startswith(link + "/") for link in links)}
 

@@ -56,10 +56,10 @@ def decode(
         TransportError: it is not a value of this format, or exceeds a limit.
     """
     try:
-        if buffers or len(data) > _SMALL or has_digit_run(data) or limits.depth < _SMALL:
-            check_bounds(
-                data, buffers, limits
-            )  # else it is as long as the depth limit at most: nothing can be exceeded
+        # Shorter than every limit, and without long numbers: nothing can be exceeded.
+        small = len(data) <= _SMALL <= limits.depth and limits.nodes >= _SMALL <= limits.total
+        if buffers or not small or has_digit_run(data):
+            check_bounds(data, buffers, limits)
         text = data.decode()
         if buffers or _TAG_TEXT in data:
             return Decoder(buffers, classes, limits, _BUILDERS).run(text)

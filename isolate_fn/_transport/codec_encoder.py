@@ -91,9 +91,11 @@ class Encoder:
         if kinds <= _SCALARS and not self.careful:
             return values  # tuples too: JSON has one kind of list
         out: list[Any] = []
+        known = CORE.get  # saves a call for each element of a builtin type
         try:
             for item in values:
-                out.append(self.value(item))
+                handler = known(type(item))
+                out.append(handler(self, item) if handler is not None else self.value(item))
         except Refused as refusal:
             refusal.path.append(f"[{len(out)}]")
             raise

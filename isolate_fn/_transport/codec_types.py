@@ -23,7 +23,7 @@ DEPTH = 200
 """Levels of brackets in JSON that the decoder accepts."""
 
 VALUE_DEPTH = DEPTH - 8
-"""Levels that the encoder gives to containers; a date with a zone, or an array in a list, takes some more of its own."""
+"""Levels that the encoder gives to containers; a date with a zone, or an array in a list, takes some more."""
 
 EQUAL_HASHES = 64
 NODES = 5_000_000

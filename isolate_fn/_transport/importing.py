@@ -151,8 +151,7 @@ def _not_importable(name: str, file: str, module: Any, failure: BaseException | 
         remedy = "grant what the module needs at import, or move that out of the module's top level"
     elif module is not None:
         problem = (
-            f"inside, that name is {origin(module)}, but the caller has it from {file}, "
-            "which is not visible inside"
+            f"inside, that name is {origin(module)}, but the caller has it from {file}, which is not visible inside"
         )
         remedy = f"mount it with mounts=[ro({os.path.dirname(file)!r})], or rename one of the two"
     else:

@@ -81,8 +81,6 @@ def by_value_pickler() -> type[pickle.Pickler]:
                 location = locate(value)
                 if location:
                     return load_location, (tuple(location),)
-                if getattr(type(value), "__reduce__", None) is not object.__reduce__:  # it brings its own
-                    return NotImplemented
                 return load_stand_in, (value.__wrapped__,)
             if not isinstance(value, (FunctionType, type)):
                 return super().reducer_override(value)

@@ -66,9 +66,7 @@ def load_function(part: bytes | memoryview) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def load_arguments(
-    part: bytes | memoryview, buffers: Iterable[Any] = ()
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def load_arguments(part: bytes | memoryview, buffers: Iterable[Any] = ()) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Unpickle the arguments. Second step, after the narrower filter.
 
     Args:
@@ -122,6 +120,10 @@ def load_stand_in(function: Callable[..., Any]) -> NestedCall:
     return NestedCall(function)
 
 
+NESTED = "nested isolation"
+"""The field of the PolicyError that a call of an isolated function inside an isolate raises."""
+
+
 class NestedCall:
     """What a decorated function of ``__main__`` is inside an isolate.
 
@@ -141,7 +143,7 @@ class NestedCall:
         if any(self.__wrapped__ is function for function in _running):
             return self.__wrapped__(*args, **kwargs)
         raise PolicyError(
-            "nested isolation",
+            NESTED,
             f"{self.__name__}() is isolated and was called inside an isolate, which cannot start another",
             f"call {self.__name__}.__wrapped__(...) there, to run it in the isolate that is already around",
         )

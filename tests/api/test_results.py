@@ -20,7 +20,6 @@ from isolate_fn import isolated as _isolated
 from isolate_fn.dangerous import TrustResult
 from isolate_fn.errors import IsolationError, RemoteError, ResultRejected
 
-
 isolated: Any = functools.partial(_isolated, prewarm=0)
 
 
@@ -85,7 +84,7 @@ def raise_detailed() -> None:
         [], [1, [2, [3]]], (), (1,), {1, 2}, frozenset({3}), {"a": {"b": (1, 2)}, (1, 2): None},
         collections.deque([1, 2], 5), collections.OrderedDict(b=1, a=2), collections.Counter("aab"),
         range(1, 9, 2), slice(1, None), decimal.Decimal("1.10"), fractions.Fraction(1, 3), uuid.UUID(int=5),
-        datetime.datetime(2024, 2, 29, 12, tzinfo=datetime.timezone.utc), datetime.timedelta(days=-1),
+        datetime.datetime(2024, 2, 29, 12, tzinfo=datetime.UTC), datetime.timedelta(days=-1),
         pathlib.PurePosixPath("/a/b"),
     ],
     ids=lambda value: type(value).__name__,
@@ -173,7 +172,7 @@ def test_trust_result_still_names_what_cannot_be_pickled() -> None:
 
 
 def test_the_functions_own_exception_comes_through_as_itself() -> None:
-    with pytest.raises(Mishap, match="^went wrong$") as caught:
+    with pytest.raises(Mishap, match=r"^went wrong$") as caught:
         raise_mishap("went wrong")
     assert type(caught.value) is Mishap
     text = "".join(traceback.format_exception(caught.value))

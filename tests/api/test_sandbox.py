@@ -135,10 +135,15 @@ def test_use_outside_the_block() -> None:
 
 
 def test_an_error_in_the_block_passes_through_and_ends_the_sandbox() -> None:
-    with pytest.raises(KeyError), sandbox() as box:
-        pid = box.call(os.getpid)
-        assert pid
-        raise KeyError("mine")
+    box = sandbox()
+
+    def use() -> None:
+        with box:
+            assert box.call(os.getpid)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError):
+        use()
     with pytest.raises(PolicyError):
         box.call(os.getpid)
 

@@ -60,6 +60,13 @@ launcher._start()
 """
 
 
+def weak_launcher(directory: Path, name: str, source: str) -> str:
+    """Write a file to start spawners with, which first changes what they will do, and return its path."""
+    path = directory / f"{name}.py"
+    path.write_text(_WEAK_LAUNCHER.format(root=str(HERE.parents[1]), source=textwrap.dedent(source)))
+    return str(path)
+
+
 @pytest.fixture
 def weaken(host: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], dict[str, Any]]]:
     """Take away a wall that is no step of the sequence: lines of Python that change the spawner before it starts.
@@ -73,8 +80,7 @@ def weaken(host: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[st
 
     def weakened(source: str) -> dict[str, Any]:
         name = f"{host.name}-{next(count)}"
-        path = host / f"{name}.py"
-        path.write_text(_WEAK_LAUNCHER.format(root=str(HERE.parents[1]), source=textwrap.dedent(source)))
+        path = weak_launcher(host, name, source)
         ours.append(name)
         plain_start = spawner_client.SpawnerClient._start
 
@@ -82,7 +88,7 @@ def weaken(host: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[st
             if dict(self.key.environment).get("WEAKENED") != name:
                 return plain_start(self, there, mode)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(spawner_client, "_LAUNCHER", str(path))
+                patch.setattr(spawner_client, "_LAUNCHER", path)
                 return plain_start(self, there, mode)
 
         monkeypatch.setattr(spawner_client.SpawnerClient, "_start", start)

@@ -104,6 +104,12 @@ def pour(head: bytes = b"", descriptor: int = CHANNEL) -> None:
     stay()
 
 
+def answer_and_pour() -> str:
+    """Leave a thread behind that goes on writing output."""
+    threading.Thread(target=pour, args=(b"", 1), daemon=True).start()
+    return "answer"
+
+
 def close_all(first: int = 0, then_answer: bool = False) -> str:
     """Close every descriptor from ``first`` on, and live on."""
     native.call("close_range", first, 0xFFFFFFFF, 0)
@@ -274,6 +280,11 @@ def fill_file(path: str, size: int, chunk: int = 1 << 20) -> int:
     return written
 
 
+def fill_everywhere(directories: list[str], size: int) -> int:
+    """Fill several places a little each."""
+    return sum(fill_file(f"{directory}/part", size) for directory in directories)
+
+
 def _or_raise(result: int) -> int:
     if result < 0:
         raise OSError(-result, os.strerror(-result))
@@ -283,7 +294,8 @@ def _or_raise(result: int) -> int:
 def fill_inodes(directory: str, count: int) -> int:
     """Make empty files; raise the kernel's refusal."""
     for number in range(count):
-        _or_raise(native.call("mknodat", native.AT_FDCWD, f"{directory}/{number}", 0o100600, 0))
+        made = native.call("openat", native.AT_FDCWD, f"{directory}/{number}", os.O_WRONLY | os.O_CREAT, 0o600)
+        native.call("close", _or_raise(made))
     return count
 
 
@@ -309,6 +321,12 @@ def fork_many(count: int) -> int:
     return count
 
 
+def fork_and_exit(count: int) -> None:
+    """Leave children behind, without an answer."""
+    fork_many(count)
+    native.call("exit_group", 0)
+
+
 def fork_bomb() -> int:
     """Fork, and let each child fork; return the refusal that ended it."""
     while (pid := native.call("clone", native.SIGCHLD, 0, 0, 0, 0)) >= 0:
@@ -319,7 +337,7 @@ def fork_bomb() -> int:
     return pid
 
 
-def burn(seconds: float, threads: int = 1, *, deaf: bool = False) -> float:
+def burn(seconds: float, threads: int = 1, deaf: bool = False) -> float:
     """Use processor time, in several threads, deaf to the signal that says enough."""
     if deaf:
         signal.signal(signal.SIGXCPU, signal.SIG_IGN)
@@ -335,7 +353,7 @@ def _burn(seconds: float) -> None:
         pass
 
 
-def burn_in_children(seconds: float, each: float, *, ignore: bool) -> float:
+def burn_in_children(seconds: float, each: float, ignore: bool) -> float:
     """Use processor time in short-lived children, one after the other: none of them is over a limit by itself."""
     if ignore:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -401,6 +419,16 @@ def _or_raise_address(address: int) -> int:
 def _touch(address: int, size: int, step: int) -> None:
     for offset in range(0, size, step):
         ctypes.c_char.from_address(address + offset).value = b"x"
+
+
+def reserve(size: int) -> int:
+    """Take address space, and no memory."""
+    return min(0, _map(size, mmap.MAP_PRIVATE, 0))
+
+
+def deaf(fork: bool) -> None:
+    """Hear no signal that can be missed, in every thread, with a family that does the same."""
+    native.stay_deaf("deaf", fork)
 
 
 def memory_file(size: int) -> int:

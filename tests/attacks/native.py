@@ -19,6 +19,7 @@ O_PATH = 0o10000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 SIGCHLD, SIGKILL = 17, 9
+SOCK_DGRAM = 2
 PR_SET_NAME = 15
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -205,6 +206,46 @@ def mount_family(directory: str) -> dict[str, int]:
     }
 
 
+# --- network --------------------------------------------------------------------------------------------------------
+
+
+def reach(family: int, kind: int, address: bytes, text: bytes = b"") -> int:
+    """Connect, or send one datagram."""
+    descriptor = call("socket", family, kind, 0)
+    if descriptor < 0:
+        return descriptor
+    if kind == SOCK_DGRAM:
+        return call("sendto", descriptor, text, len(text), 0, address, len(address))
+    return call("connect", descriptor, address, len(address))
+
+
+def unix_address(path: str) -> bytes:
+    """Return a sockaddr_un of a path."""
+    return struct.pack("H", 1) + os.fsencode(path) + b"\0"
+
+
+def abstract_address(name: str) -> bytes:
+    """Return a sockaddr_un of an abstract name."""
+    return struct.pack("H", 1) + b"\0" + name.encode()
+
+
+def inet_address(port: int) -> bytes:
+    """Return a sockaddr_in of the loopback interface."""
+    return struct.pack("!2sH4s8x", struct.pack("=H", 2), port, bytes([127, 0, 0, 1]))
+
+
+def families(extra: int = 0) -> list[tuple[int, int, int]]:
+    """Make a socket of every family and kind: (family, kind, 0 or minus the errno)."""
+    found = []
+    for family in range(47):
+        for kind in (1, 2, 3, 5):
+            descriptor = call("socket", family | extra, kind | extra, 0)
+            found.append((family, kind, min(descriptor, 0)))
+            if descriptor >= 0:
+                call("close", descriptor)
+    return found
+
+
 # --- processes -------------------------------------------------------------------------------------------------------
 
 
@@ -221,6 +262,8 @@ def children(name: str, count: int = 2) -> list[int]:
         if first == 0:
             call("setsid")
             if _fork() == 0:
+                for descriptor in range(64):
+                    call("close", descriptor)
                 _stay(name)
             os._exit(0)
         made.append(first)
@@ -239,8 +282,6 @@ def _stay(name: str) -> None:
 
     mark(name)
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    for stream in range(64):
-        call("close", stream)
     while True:
         call("ppoll", 0, 0, 0, 0, 0)
 
@@ -267,6 +308,14 @@ def status(*fields: str) -> list[dict[str, str]]:
     return found
 
 
+def capabilities() -> tuple[list[dict[str, str]], list[int]]:
+    """Return the five sets, and what came of raising them: capset(2), the ambient set, the locks on both."""
+    wanted = struct.pack("6I", 0xFFFFFFFF, 0xFFFFFFFF, 0, 0, 0, 0)
+    header = struct.pack("Ii", 0x20080522, 0)
+    tried = calls(("capset", header, wanted), ("prctl", 47, 2, 0, 0, 0), ("prctl", 28, 0))
+    return status("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), tried
+
+
 def process_memory(pid: int) -> dict[str, int]:
     """Trace a process, and read and write its memory."""
     attach, seize, detach = 16, 0x4206, 17
@@ -276,9 +325,9 @@ def process_memory(pid: int) -> dict[str, int]:
     tried = {
         "process_vm_readv": call("process_vm_readv", pid, local, 1, local, 1, 0),
         "process_vm_writev": call("process_vm_writev", pid, local, 1, local, 1, 0),
-        "mem": call("openat", AT_FDCWD, f"/proc/{pid}/mem", os.O_RDWR),
+        "mem": call("openat", AT_FDCWD, f"/proc/{pid}/mem", os.O_RDONLY),
         "environ": call("openat", AT_FDCWD, f"/proc/{pid}/environ", os.O_RDONLY),
-        "fd": call("openat", AT_FDCWD, f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY),
+        "fd": call("openat", AT_FDCWD, f"/proc/{pid}/fd/0", os.O_RDONLY),
         "ptrace seize": call("ptrace", seize, pid, 0, 0),
     }
     call("ptrace", detach, pid, 0, 0)
@@ -336,6 +385,42 @@ def foreign_call() -> int:
     return int(ctypes.CFUNCTYPE(ctypes.c_int)(address)())
 
 
+# --- what came along --------------------------------------------------------------------------------------------------
+
+
+def environment() -> list[str]:
+    """Return the names of the environment's variables."""
+    return sorted(os.environ)
+
+
+def descriptors() -> list[tuple[int, str]]:
+    """Return every open descriptor and what it is."""
+    import stat
+
+    kinds = {
+        stat.S_IFCHR: "character device", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket",
+        stat.S_IFREG: "file", stat.S_IFDIR: "directory",
+    }  # fmt: skip
+    found = []
+    for descriptor in range(1024):
+        try:
+            mode = os.fstat(descriptor).st_mode
+        except OSError:
+            continue
+        found.append((descriptor, kinds.get(stat.S_IFMT(mode), "other")))
+    return found
+
+
+def held_text() -> list[bytes]:
+    """Read every open descriptor that is a file, from its start."""
+    found = []
+    for descriptor, kind in descriptors():
+        buffer = ctypes.create_string_buffer(4096)
+        if kind == "file" and (size := call("pread64", descriptor, buffer, 4096, 0)) >= 0:
+            found.append(buffer.raw[:size])
+    return found
+
+
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
@@ -382,3 +467,10 @@ def _holds(memory: bytes, head: bytes, tail: bytes) -> bool:
             return True
         place = memory.find(head, place + 1)
     return False
+
+
+def key(identifier: int) -> int | bytes:
+    """Return what a key of the kernel's keyrings holds, or minus the errno."""
+    buffer = ctypes.create_string_buffer(16)
+    size = call("keyctl", 11, identifier, buffer, 16)
+    return size if size < 0 else buffer.raw[:size]

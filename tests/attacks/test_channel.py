@@ -7,6 +7,7 @@ that tells what happened, or a plain value; it runs nothing, holds nothing, wait
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import pickle
@@ -20,7 +21,6 @@ from caller import Health, wait_for
 from hostile import EXCEPTION, REJECTED, RESULT, frame, header
 from support import python, run_without
 
-from isolate_fn import isolated
 from isolate_fn._runtime import pool
 from isolate_fn._transport.codec_encode import encode
 from isolate_fn._transport.failures_describe import describe
@@ -43,14 +43,20 @@ class Evil:
         return os.system, (self.command,)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def spawner():
+    """Start what all calls share before anything is counted; after all attacks a call is still answered honestly."""
+    run_without((), hostile.nothing)
+    yield
+    assert run_without((), hostile.return_bytes, 3) == b"xxx"
+
+
 @pytest.fixture(autouse=True)
 def unharmed():
-    """The caller is the same before and after, and its next call is answered by the function."""
-    run_without((), hostile.nothing)
+    """The caller is the same before and after."""
     health = Health()
     yield
     health.check()
-    assert run_without((), hostile.return_bytes, 3) == b"xxx"
 
 
 def attack(function, *args, **options):
@@ -236,29 +242,29 @@ def test_a_fork_that_answers_again_is_not_heard():
 
 
 @pytest.fixture
-def reused():
+def reused(unharmed):
     """A function whose calls share one worker."""
-    function = isolated(reuse=True, idle_timeout=60)(hostile.one_of_two)
-    yield function
-    pool.close_all()
-    run_without((), hostile.nothing)
+    yield functools.partial(run_without, (), hostile.one_of_two, reuse=True)
+    for isolate in _waiting():
+        isolate.end()
+    for _, isolates in pool._pool().waiting.values():
+        isolates.clear()
 
 
 def _waiting():
     return [isolate for _, isolates in pool._pool().waiting.values() for isolate in isolates]
 
 
-def test_what_a_reused_worker_says_unasked_is_not_the_next_answer(reused, unharmed):
+def test_what_a_reused_worker_says_unasked_is_not_the_next_answer(reused):
     before = set(map(id, _waiting()))
     assert reused("leave_thread", frame(RESULT, b'"forged"'), "at once") == "first"
     (isolate,) = [each for each in _waiting() if id(each) not in before]
     wait_for(isolate._readable, "the forged answer")
     assert reused("return_bytes", 2) == b"xx"
     assert isolate not in _waiting()
-    _close(reused)
 
 
-def test_a_reused_worker_that_answers_twice_is_not_used_again(reused, unharmed):
+def test_a_reused_worker_that_answers_twice_is_not_used_again(reused):
     """One worker is one trust domain: its thread may speak for the call that runs. But for no later one."""
     assert reused("leave_thread", frame(RESULT, b'"forged"'), "/tmp/gate") == "first"
     try:
@@ -269,14 +275,6 @@ def test_a_reused_worker_that_answers_twice_is_not_used_again(reused, unharmed):
         pass
     assert reused("return_bytes", 2) == b"xx"
     assert reused("return_bytes", 3) == b"xxx"
-    _close(reused)
-
-
-def _close(function):
-    for isolate in _waiting():
-        isolate.end()
-    for _, isolates in pool._pool().waiting.values():
-        isolates.clear()
 
 
 # --- descriptors and shared memory -----------------------------------------------------------------------------------
@@ -394,12 +392,5 @@ def test_closing_the_output_is_no_offence():
 def test_output_that_never_ends_does_not_hold_up_the_answer():
     """A thread that goes on writing after the answer is cut off with the call."""
     began = time.monotonic()
-    assert run_without((), _answer_and_pour, output="discard", limits=Limits(output="1G")) == "answer"
+    assert run_without((), hostile.answer_and_pour, output="discard", limits=Limits(output="1G")) == "answer"
     assert time.monotonic() - began < 10
-
-
-def _answer_and_pour():
-    import threading
-
-    threading.Thread(target=hostile.pour, args=(b"", 1), daemon=True).start()
-    return "answer"

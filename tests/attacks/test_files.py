@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
 
 import native
 import pytest
 from native import AT_FDCWD
-from support import run_without
+from support import open_without, run_without
 
-from isolate_fn import ro, rw
+from isolate_fn import ro, rw, sandbox
+from isolate_fn.errors import PolicyError, SetupError
 
 pytestmark = pytest.mark.needs("namespaces")
 
@@ -371,3 +378,222 @@ def test_no_hard_link_leads_from_a_read_only_mount_to_a_writable_one(host, secre
     assert run_without(("landlock",), native.call, *link, mounts=mounts) == -errno.EXDEV
     outside = ("linkat", AT_FDCWD, str(secret), AT_FDCWD, str(writable / "link"), 0)
     assert run_without(FILES, native.call, *outside) == 0
+
+
+# --- who owns what ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs("root")
+def test_files_of_root_are_the_isolates_own_where_granted_and_nobody_elses(host):
+    """The isolate runs under an id that owns nothing; granted files become its own by an id-mapped mount."""
+    (host / "mine").write_bytes(b"root's")
+    (host / "mine").chmod(0o600)
+    (host / "theirs").write_bytes(b"another user's")
+    (host / "theirs").chmod(0o600)
+    os.chown(host / "theirs", 12345, 12345)
+    mounts = [rw(host, "/data")]
+    look = [("openat", AT_FDCWD, f"/data/{name}", os.O_RDWR) for name in ("mine", "theirs")]
+    opened, denied = run_without((), native.calls, *look, mounts=mounts)
+    assert opened >= 0
+    assert denied == EACCES
+    assert run_without((), native.write, "/data/made", b"attack", os.O_WRONLY | os.O_CREAT, mounts=mounts) == 6
+    assert os.stat(host / "made").st_uid == os.stat(host / "made").st_gid == 0
+    assert run_without((), native.call, "fchownat", AT_FDCWD, "/data/mine", 12345, 12345, 0, mounts=mounts) == EPERM
+
+
+@pytest.mark.needs("root")
+def test_without_the_id_mapping_granted_files_of_root_stay_closed(host, weaken):
+    (host / "mine").write_bytes(b"root's")
+    (host / "mine").chmod(0o600)
+    weak = weaken("trees.needs_own_ids = lambda order: False")
+    assert run_without(("self-check",), native.read, "/data/mine", mounts=[ro(host, "/data")], **weak) == EACCES
+
+
+# --- races and submounts ---------------------------------------------------------------------------------------------
+
+
+def test_a_source_that_becomes_a_link_is_not_followed(host, secret, weaken):
+    """FS-37, deterministic: looked at as a directory, a symbolic link by the time it is opened."""
+    source, other = host / "source", host / "other"
+    source.mkdir()
+    other.mkdir()
+    (other / "secret").write_bytes(SECRET)
+    mounts = [ro(source, "/data")]
+    weak = weaken("k.RESOLVE_NO_SYMLINKS = 0")
+    assert run_without((), native.read, "/data/secret", mounts=mounts) == ENOENT
+    assert run_without(("self-check",), native.read, "/data/secret", mounts=mounts, **weak) == ENOENT
+    source.rmdir()
+    source.symlink_to(other)
+    with pytest.raises((SetupError, PolicyError)):
+        run_without((), native.read, "/data/secret", mounts=mounts)
+    # Whoever follows it shows what was never granted.
+    assert run_without(("self-check",), native.read, "/data/secret", mounts=mounts, **weak) == SECRET
+
+
+def test_a_race_for_the_source_is_lost(host):
+    """FS-37: whoever can write next to a source swaps it for a link, as fast as possible."""
+    (host / "other").mkdir()
+    (host / "other" / "secret").write_bytes(SECRET)
+    (host / "source").mkdir()
+    (host / "link").symlink_to(host / "other")
+    stop = threading.Event()
+
+    def swap():
+        while not stop.is_set():  # RENAME_EXCHANGE: always there, always the one or the other
+            native.call("renameat2", AT_FDCWD, f"{host}/source", AT_FDCWD, f"{host}/link", 2)
+
+    mounts = [ro(host / "source", "/data")]
+    assert run_without((), native.read, "/data/secret", mounts=mounts) == ENOENT
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    seen = []
+    try:
+        for _ in range(60):
+            try:
+                seen.append(run_without((), native.read, "/data/secret", mounts=mounts))
+            except (SetupError, PolicyError):
+                seen.append("refused")
+    finally:
+        stop.set()
+        swapper.join()
+    assert set(seen) <= {ENOENT, "refused"}
+
+
+SUBMOUNT = """
+    import sys
+    sys.path[:0] = {path!r}
+    import conftest, native, os
+    from pathlib import Path
+    from support import run_without
+    from isolate_fn import ro
+    from isolate_fn._runtime import spawner_client
+
+    attack = (native.write, "/data/sub/made", b"x", os.O_WRONLY | os.O_CREAT, 0o666)
+    mounts = [ro({shared!r}, "/data")]
+    for walls in ((), ("landlock",)):
+        print(run_without(walls, *attack, mounts=mounts))
+        print(run_without(walls, native.read, "/data/sub/below", mounts=mounts))
+        options = [options for _, point, options, _ in run_without(walls, native.mountinfo, mounts=mounts) if point == "/data/sub"]
+        print(sorted({{"ro", "nosuid", "nodev"}} & set(options[0].split(","))))
+    spawner_client._LAUNCHER = conftest.weak_launcher(Path({host!r}), "weak", '''
+        set_attributes = calls.mount_setattr
+        calls.mount_setattr = lambda *a, recursive, **more: set_attributes(*a, recursive=False, **more)
+    ''')
+    print(run_without(("landlock",), *attack, mounts=mounts, env={{"FRESH": "1"}}))
+"""
+
+
+@pytest.mark.needs("tool:unshare")
+def test_read_only_reaches_mounts_below_the_source(host):
+    """FS-39: in a mount namespace of the test's own, so that nothing is mounted on the host."""
+    shared = host / "shared"
+    (shared / "sub").mkdir(parents=True)
+    path = [str(Path(native.__file__).parents[2]), str(Path(native.__file__).parent)]
+    script = textwrap.dedent(SUBMOUNT).format(path=path, shared=str(shared), host=str(host))
+    prepare = 'mount -t tmpfs -o mode=777 tmpfs "$0/sub" && echo below > "$0/sub/below" && exec "$1" -c "$2"'
+    command = ["unshare", "-m", "--", "sh", "-c", prepare, str(shared), sys.executable, script]
+    if os.geteuid() != 0:
+        command.insert(1, "-r")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = [str(EROFS), str(b"below\n"), "['nodev', 'nosuid', 'ro']"]
+    assert done.stdout.splitlines() == [*expected, *expected, "1"]
+
+
+# --- the interpreter -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_python(host, monkeypatch):
+    """Give an interpreter that belongs to the caller, as in a virtual environment made with copies, and start from it.
+
+    Returns its path, and options for `run_without`.
+    """
+    version = "python%d.%d" % sys.version_info[:2]
+    copy = host / "bin" / version
+    library = host / "lib"
+    copy.parent.mkdir()
+    library.mkdir()
+    shutil.copy(os.path.realpath(f"/proc/{os.getpid()}/exe"), copy)
+    copy.chmod(0o755)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        mapped = Path(line.split(maxsplit=5)[-1])
+        if mapped.name.startswith("libpython3."):
+            shutil.copy(mapped, library)
+    (library / version).symlink_to(os.path.dirname(os.__file__))
+    monkeypatch.setattr(sys, "executable", str(copy))
+    monkeypatch.setattr(sys, "_base_executable", str(copy), raising=False)
+    return copy, {"env": {"LD_LIBRARY_PATH": str(library)}}
+
+
+def test_the_hosts_interpreter_cannot_be_changed(own_python, weaken):
+    """FS-40: /proc/self/exe leads to where the interpreter was executed, whatever has been mounted since."""
+    python, options = own_python
+
+    def state():
+        found = python.stat()
+        return found.st_mode, found.st_mtime_ns, found.st_size, python.read_bytes()[:4096]
+
+    before = state()
+    for walls in ((), ("landlock",), ("landlock", "seccomp")):
+        assert run_without(walls, os.readlink, "/proc/self/exe", **options) == str(python)
+        tried = run_without(walls, native.overwrite_interpreter, **options)
+        assert {tried["link: chmod"], tried["link: utime"], tried["handle: chmod"], tried["handle: utime"]} == {EROFS}
+        assert set(tried.values()) <= {EROFS, EACCES, EPERM, -errno.ETXTBSY}, tried
+        assert state() == before
+    # Without the mount that the launcher makes, the link leads to the host's writable one.
+    weak = weaken(f"""
+        launcher_mount = calls.mount
+        def mount(source, target, *rest, **flags):
+            if target != {str(python)!r}:
+                launcher_mount(source, target, *rest, **flags)
+        calls.mount = mount
+    """)
+    options["env"] |= weak["env"]
+    walls = ("landlock", "user namespace") if os.geteuid() == 0 else ("landlock",)
+    tried = run_without(walls, native.overwrite_interpreter, **options)
+    assert tried["link: chmod"] == tried["handle: utime"] == 0, tried
+    assert state() != before
+
+
+# --- programs --------------------------------------------------------------------------------------------------------
+
+
+def test_a_program_that_was_written_is_not_executed(weaken):
+    """FS-29 in a block that may run programs: only what is mounted, and not what was made there."""
+    script = "#!/bin/sh\necho executed\n"
+    write = ["sh", "-c", f"printf '{script}' > /tmp/made && chmod 755 /tmp/made && cat /bin/true > /tmp/true; chmod 755 /tmp/true; /tmp/made; /tmp/true && echo executed"]
+    with sandbox() as box:
+        assert box.run(write, capture_output=True, text=True).stdout == ""
+    with open_without(("landlock",)) as box:
+        assert box.run(write, capture_output=True, text=True).stdout == ""
+    with open_without(("landlock",), **weaken("k.MS_NOEXEC = 0")) as box:
+        assert "executed" in box.run(write, capture_output=True, text=True).stdout
+
+
+@pytest.mark.needs("root")
+def test_a_set_user_id_program_gives_nothing(host):
+    """FS-28: no_new_privs, nosuid, and an owner who is somebody else here."""
+    program = host / "id"
+    shutil.copy(shutil.which("id"), program)
+    os.chown(program, 12345, 12345)
+    program.chmod(0o4755)
+    with sandbox(mounts=[ro(host, "/data")]) as box:
+        shown = box.run(["/data/id", "-u"], capture_output=True, text=True)
+        assert shown.stdout == "1000\n"
+        assert box.run(["/data/id", "-ru"], capture_output=True, text=True).stdout == "1000\n"
+    assert subprocess.run([program, "-u"], capture_output=True, text=True).stdout == "12345\n"
+
+
+def test_code_of_the_caller_is_not_granted_for_writing(host, monkeypatch):
+    """FS-35: what the caller imports later would be the way out."""
+    modules = host / "modules"
+    (modules / "package").mkdir(parents=True)
+    (modules / "package" / "__init__.py").write_text("")
+    modules.chmod(0o777)
+    monkeypatch.syspath_prepend(str(modules))
+    for source in (modules, modules / "package", os.path.dirname(os.__file__), os.path.dirname(sys.executable)):
+        with pytest.raises(PolicyError):
+            run_without((), native.read, "/nothing", mounts=[rw(source, "/code")])
+    granted = [rw(modules, "/code", allow_code=True)]
+    assert run_without((), native.write, "/code/planted.py", b"1", os.O_WRONLY | os.O_CREAT, mounts=granted) == 1

@@ -13,6 +13,7 @@ import time
 
 import native
 import pytest
+from native import abstract_address, inet_address, reach, unix_address
 from support import open_without, run_without
 
 from isolate_fn import ro, rw
@@ -26,33 +27,6 @@ UNIX, INET, INET6, NETLINK, PACKET, ALG, VSOCK = 1, 2, 10, 16, 17, 38, 40
 STREAM, DGRAM, RAW, SEQPACKET = 1, 2, 3, 5
 HIGH = 1 << 32
 HOST = {"accept": (HostNetwork,)}
-
-
-def reach(family, kind, address, text=b""):
-    """Connect, or send one datagram."""
-    descriptor = native.call("socket", family, kind, 0)
-    if descriptor < 0:
-        return descriptor
-    if kind == DGRAM:
-        return native.call("sendto", descriptor, text, len(text), 0, address, len(address))
-    return native.call("connect", descriptor, address, len(address))
-
-
-def unix_address(path):
-    return struct.pack("H", UNIX) + os.fsencode(path) + b"\0"
-
-
-def abstract_address(name):
-    return struct.pack("H", UNIX) + b"\0" + name.encode()
-
-
-def inet_address(port):
-    return struct.pack("!2sH4s8x", struct.pack("=H", INET), port, bytes([127, 0, 0, 1]))
-
-
-def attack(function, *fixed):
-    """Ship a test's function by value: this module is not imported inside."""
-    return lambda *arguments: function(*fixed, *arguments)
 
 
 @pytest.fixture
@@ -107,24 +81,10 @@ def test_names_are_not_resolved_and_nobody_waits_for_it():
     assert time.monotonic() - began < 10
 
 
-def families(extra=0):
-    import native
-
-    kinds = (1, 2, 3, 5)
-    found = {}
-    for family in range(47):
-        for kind in kinds:
-            descriptor = native.call("socket", family | extra, kind | extra, 0)
-            found[family, kind] = min(descriptor, 0)
-            if descriptor >= 0:
-                native.call("close", descriptor)
-    return [(*key, value) for key, value in found.items()]
-
-
 @pytest.mark.parametrize("extra", [0, HIGH], ids=["plain", "high bits"])
 def test_no_family_of_sockets(extra):
-    assert {result for *_, result in run_without((), attack(families, extra))} == {EPERM}
-    opened = {(family, kind) for family, kind, result in run_without(("seccomp",), attack(families, extra)) if result == 0}
+    assert {result for *_, result in run_without((), native.families, extra)} == {EPERM}
+    opened = {(family, kind) for family, kind, result in run_without(("seccomp",), native.families, extra) if result == 0}
     assert {(UNIX, STREAM), (UNIX, DGRAM), (INET, STREAM), (INET, DGRAM), (NETLINK, RAW)} <= opened
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Color(enum.Enum):
     RED = 1
     GREEN = "g"
-    ALSO_RED = 1
+    ALSO_RED = 1  # noqa: PIE796 - an alias is the point
 
 
 class Number(enum.IntEnum):

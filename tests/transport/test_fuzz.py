@@ -21,7 +21,7 @@ from isolate_fn._transport.frames import HEADER, FrameReader, Kind, pack
 from isolate_fn.errors import TransportError
 
 FAST = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 CLASSES = ClassTable().with_classes([*samples.VALUE_CLASSES, errors.Simple])
 TABLE = ExceptionTable.for_function(errors.function)
@@ -47,11 +47,13 @@ leaves = (
 )
 values = st.recursive(
     leaves,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(texts | st.just("$"), inner, max_size=4)
-    | st.dictionaries(hashables, inner, max_size=4)
-    | st.tuples(inner)
-    | st.sets(hashables, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(texts | st.just("$"), inner, max_size=4)
+        | st.dictionaries(hashables, inner, max_size=4)
+        | st.tuples(inner)
+        | st.sets(hashables, max_size=4)
+    ),
     max_leaves=15,
 )
 
@@ -105,18 +107,21 @@ atoms = (
     | st.sampled_from(["<f8", "|b1", "<U3", "AAAAAAAAAAA=", "transport_samples:Point", "transport_samples:Color", "RGB",
                        "numpy", "int64", "builtins:ValueError", "PosixPath", "UTC", "1.5", "1E999999", "list", 0, 1, 2])
 )  # fmt: skip
+PARTS = st.sampled_from(list("vkcnfzdimstpworlbxy") + ["type", "args"])
 shapes = st.recursive(
     atoms,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(["v", "k", "c", "n", "f", "d", "i", "type", "args", "x", "y"]), inner, max_size=4)
-    | st.builds(lambda tag, parts: {"$": tag, **parts}, st.sampled_from(TAGS),
-                st.dictionaries(st.sampled_from(["v", "k", "c", "n", "f", "z", "d", "i", "m", "s", "t", "p", "w", "o", "r", "l", "b"]),
-                                inner, max_size=5)),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(PARTS, inner, max_size=4)
+        | st.builds(
+            lambda tag, parts: {"$": tag, **parts}, st.sampled_from(TAGS), st.dictionaries(PARTS, inner, max_size=5)
+        )
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
-@settings(FAST, max_examples=300)
+@settings(FAST, max_examples=120)
 @given(shapes, st.lists(st.binary(max_size=24), max_size=3))
 @pytest.mark.filterwarnings("ignore")
 def test_random_tagged_structures(shape, buffers):
@@ -126,7 +131,7 @@ def test_random_tagged_structures(shape, buffers):
         str(refusal)
 
 
-@settings(FAST, max_examples=100)
+@settings(FAST, max_examples=60)
 @given(shapes)
 def test_random_descriptions(shape):
     for described in (shape, {"type": "builtins:OSError", "text": "x", "args": shape, "state": shape, "fields": shape}):
@@ -143,8 +148,28 @@ def honest_frames():
     import uuid
 
     moment = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    yield [1, 2.5, "a", None, (1, {2}), {1: 2}, b"abc", 10**30, list(range(300)), [b"x"] * 300, samples.Point(1), moment]
-    yield [collections.Counter("ab"), collections.deque([1], 2), decimal.Decimal("1.5"), uuid.UUID(int=1), samples.Color.RED, ...]
+    yield [
+        1,
+        2.5,
+        "a",
+        None,
+        (1, {2}),
+        {1: 2},
+        b"abc",
+        10**30,
+        list(range(300)),
+        [b"x"] * 300,
+        samples.Point(1),
+        moment,
+    ]
+    yield [
+        collections.Counter("ab"),
+        collections.deque([1], 2),
+        decimal.Decimal("1.5"),
+        uuid.UUID(int=1),
+        samples.Color.RED,
+        ...,
+    ]
     try:
         import numpy
     except ImportError:
@@ -183,7 +208,28 @@ def test_damaged_frames():
             survive(bytes(data))
 
 
-SWAPS = [0, -1, 1, 2, 99999, 2**62, 1.5, None, True, "", "$", [], {}, "AA==", "AAAAAAAAAAA=", math.nan, "<i8", "|b1", [0], [2**40]]
+SWAPS = [
+    0,
+    -1,
+    1,
+    2,
+    99999,
+    2**62,
+    1.5,
+    None,
+    True,
+    "",
+    "$",
+    [],
+    {},
+    "AA==",
+    "AAAAAAAAAAA=",
+    math.nan,
+    "<i8",
+    "|b1",
+    [0],
+    [2**40],
+]
 
 
 def damaged(chance, structure):

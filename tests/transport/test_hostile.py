@@ -201,6 +201,12 @@ def test_it_is_refused(name):
     assert str(caught.value).isprintable() or "\n" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["zone outside", "zone absolute", "zone dot", "zone nul", "zone newline"])
+def test_no_file_is_looked_for_where_a_zone_is_no_name(name):
+    with pytest.raises(TransportError, match="not the name of a time zone"):
+        decode(HOSTILE[name])
+
+
 def test_a_tag_in_disguise_is_just_a_dict():
     assert decode(b'{"\\u0024":"b","v":0}') == {"$": "b", "v": 0}
 

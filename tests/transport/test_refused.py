@@ -141,7 +141,16 @@ def test_depth_is_bounded_where_the_decoder_bounds_it():
 def test_whatever_is_encoded_is_shallow_enough_to_decode():
     deepest = VALUE_DEPTH - 2
     zone = datetime.timezone(datetime.timedelta(hours=1), "X")
-    for leaf in (1, 10**30, b"x", (), [b"x"] * 300, datetime.datetime(2020, 1, 1, tzinfo=zone), samples.Point(1), {1: 2}):
+    for leaf in (
+        1,
+        10**30,
+        b"x",
+        (),
+        [b"x"] * 300,
+        datetime.datetime(2020, 1, 1, tzinfo=zone),
+        samples.Point(1),
+        {1: 2},
+    ):
         value = leaf
         for _ in range(deepest):
             value = [value]

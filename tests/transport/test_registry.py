@@ -48,9 +48,9 @@ CASES = [
     (samples.Line, {"Line", "Point", "Color"}),
     (list[samples.Point], {"Point"}),
     (dict[str, tuple[samples.Point, ...]], {"Point"}),
-    (Optional[samples.Point], {"Point"}),
+    (Optional[samples.Point], {"Point"}),  # noqa: UP045 - the old spelling
     (samples.Point | None, {"Point"}),
-    (Union[samples.Point, list[samples.Color]], {"Point", "Color"}),
+    (Union[samples.Point, list[samples.Color]], {"Point", "Color"}),  # noqa: UP007 - the old spelling
     (Annotated[samples.Point, samples.Color], {"Point", "Color"}),
     (Literal[samples.Color.RED, 1], {"Color"}),
     (collections.abc.Iterator[samples.Point], {"Point"}),
@@ -66,7 +66,10 @@ CASES = [
     (samples.Pair, {"Pair"}),
     (samples.Box, {"Box"}),
     (samples.Access, {"Access"}),
-    *((plain, set()) for plain in (None, int, Any, list, "Point", ForwardRef("Point"), subprocess.Popen, object, 5, ...)),
+    *(
+        (plain, set())
+        for plain in (None, int, Any, list, "Point", ForwardRef("Point"), subprocess.Popen, object, 5, ...)
+    ),
     *((kind, set()) for kind in (enum.Enum, samples.Plain, samples.Subpoint, typing.Iterator, Exception)),
 ]
 
@@ -108,7 +111,9 @@ def test_returns_adds_classes_and_what_their_fields_hold():
     assert names(ClassTable.from_annotation(samples.Point)) == {"Point"}
 
 
-@pytest.mark.parametrize("item", [samples.Plain, subprocess.Popen, (samples.Plain,), (samples.Plain, 1, 2), (1, len, len)])
+@pytest.mark.parametrize(
+    "item", [samples.Plain, subprocess.Popen, (samples.Plain,), (samples.Plain, 1, 2), (1, len, len)]
+)
 def test_returns_refuses_what_nobody_could_rebuild(item):
     with pytest.raises(PolicyError, match="returns"):
         ClassTable().with_classes([item])

@@ -30,9 +30,7 @@ def through(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any],
     encoded = calls.encode_call(REFERENCE, args, kwargs, known=True)
     parts = received.ReceivedCall(encoded.payload)
     assert not parts.function
-    got, keywords = received.load_arguments(
-        parts.arguments, [bytearray(buffer) for buffer in encoded.buffers]
-    )
+    got, keywords = received.load_arguments(parts.arguments, [bytearray(buffer) for buffer in encoded.buffers])
     return got, keywords, encoded
 
 

@@ -123,14 +123,9 @@ IN_MODULE = """
         ("library.shout, 'a'", "it is a lambda", "'A'"),
     ],
 )
-def test_closure_of_a_module_takes_names_along_not_values(
-    project: Any, call: str, reason: str, answer: str
-) -> None:
+def test_closure_of_a_module_takes_names_along_not_values(project: Any, call: str, reason: str, answer: str) -> None:
     project.write("library.py", IN_MODULE)
-    assert (
-        project.call(f"import library\nfrom harness import send\nprint(send({call})[0].by_value_because)")
-        == reason
-    )
+    assert project.call(f"import library\nfrom harness import send\nprint(send({call})[0].by_value_because)") == reason
     # What the closure uses of its module is found by name inside, even behind a decorator.
     assert b"must not travel" not in project.calls.read_bytes()
     assert project.serve() == answer

@@ -45,9 +45,7 @@ def test_another_package_of_the_same_name_comes_first_inside(project: Any) -> No
     project.write("first/package/other.py", "VALUE = 'wrong'")
     project.write("second/package/__init__.py", "")
     project.write("second/package/other.py", "VALUE = 'right'")
-    project.write(
-        "second/package/part.py", "def work():\n    from package.other import VALUE\n    return VALUE"
-    )
+    project.write("second/package/part.py", "def work():\n    from package.other import VALUE\n    return VALUE")
     project.call(SEND.format(module="package.part"), project.directory / "second")
     assert project.serve(project.directory / "first") == "'right'"
 
@@ -89,9 +87,7 @@ def test_relative_entry_of_the_callers_path(project: Any) -> None:
 
 
 def test_editable_mapping(project: Any) -> None:
-    project.write(
-        "source/kept_here/__init__.py", "def work():\n    from editable.part import VALUE\n    return VALUE"
-    )
+    project.write("source/kept_here/__init__.py", "def work():\n    from editable.part import VALUE\n    return VALUE")
     project.write("source/kept_here/part.py", "VALUE = 3")
     project.write("source/single.py", "def work():\n    return 4")
     project.write("source/space/part.py", "def work():\n    return 5")
@@ -156,9 +152,7 @@ def test_failing_import_is_not_run_twice(project: Any) -> None:
 
 def test_class_of_an_argument_that_is_missing_inside(project: Any) -> None:
     project.write("elsewhere/shapes.py", "class Point:\n    pass")
-    program = (
-        "import shapes\nfrom harness import send\nsend(id, shapes.Point())\nsend(lambda a: a, shapes.Point())"
-    )
+    program = "import shapes\nfrom harness import send\nsend(id, shapes.Point())\nsend(lambda a: a, shapes.Point())"
     project.call(program, project.directory / "elsewhere")
     for answer in project.serve().splitlines():
         assert "ModuleNotFoundError" in answer
