@@ -102,9 +102,10 @@ class Isolated(Generic[P, R]):
         Arguments of isolated calls do not get here: see `isolate_fn._transport.pickling`.
         """
         found: Any = sys.modules.get(self.__module__)
-        for part in self.__qualname__.split("."):
+        qualname: str = getattr(self, "__qualname__", "")
+        for part in qualname.split("."):
             found = getattr(found, part, None)
-        return self.__qualname__ if found is self else (Isolated, (self._decorated, self.policy))
+        return qualname if found is self else (Isolated, (self._decorated, self.policy))
 
     def options(self, **changes: Any) -> Isolated[P, R]:
         """Return the same function under changed options.
