@@ -62,7 +62,9 @@ def _steps(walls: tuple[str, ...]) -> tuple[str, ...]:
     return (*(step for wall in walls for step in WALLS.get(wall, (wall,))), *(("self-check",) if walls else ()))
 
 
-def python(script: str, *, timeout: float = 60, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+def python(
+    script: str, *, timeout: float = 60, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
     """Run a script in a fresh interpreter of this version, from a directory of its own choosing with ``cwd=``."""
     environment = {**os.environ, **(env or {})}
     return subprocess.run(

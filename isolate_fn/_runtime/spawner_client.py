@@ -212,7 +212,8 @@ def _why(line: str, features: Features) -> Exception:
     if call == "" and ("preload" in text or "Error" in text):
         return SetupError("import preload", text, number, "see that the module can be imported without site's help")
     if number:
-        return SetupError("start the spawner", call or text, number, "see what on this machine refuses it; `isolate-fn doctor` helps")
+        remedy = "see what on this machine refuses it; `isolate-fn doctor` helps"
+        return SetupError("start the spawner", call or text, number, remedy)
     error = InternalError(f"the spawner could not start: {call} {text}")
     error.ran = False
     return error

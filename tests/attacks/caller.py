@@ -40,6 +40,11 @@ def processes() -> dict[int, tuple[str, int, int]]:
     return found
 
 
+def alive() -> set[int]:
+    """Return the processes that have not ended."""
+    return {pid for pid, (state, _, _) in processes().items() if state != "Z"}
+
+
 def spawners() -> set[int]:
     """Return the spawners of this process: each is in the session that its first stage began."""
     sessions = {client.first_stage for client in pool._pool().spawners.values()}

@@ -41,7 +41,10 @@ REDUNDANT = {
     **({} if PRIVILEGED else dict.fromkeys(("user id", "init: user id", "death signal again", "init: death signal"), SAME_ID)),
 }
 # A step whose successors would change the host, were they not taken away with it.
-TOGETHER = {"namespaces": ("namespaces", "loopback", "host name"), "user namespace": ("user namespace", "no nested user namespaces")}
+TOGETHER = {
+    "namespaces": ("namespaces", "loopback", "host name"),
+    "user namespace": ("user namespace", "no nested user namespaces"),
+}
 # What the refusal speaks of; other steps may be missed by whatever comes next.
 NAMED = {
     "template: read-only root": "mounts",
@@ -165,7 +168,7 @@ def test_without_any_one_step_the_function_does_not_run(tmp_path, name, steps):
     results = attempt(tmp_path, *(("", TOGETHER.get(step, (step,))) for step in steps))
     for step, error in zip(steps, results, strict=True):
         if step in REDUNDANT:
-            assert refused(error) or error["marker"] and not error["type"], (step, error)
+            assert refused(error) or (error["marker"] and not error["type"]), (step, error)
             continue
         assert refused(error), (step, error)
         assert NAMED.get(step, "") in error["text"], (step, error)
@@ -250,7 +253,13 @@ def test_a_limit_on_descriptors_never_runs_a_function_without_walls(tmp_path):
 
 @pytest.mark.parametrize(
     ("pretend", "ends"),
-    [("seccomp=0", "Unsupported"), ("landlock=0", "ran"), ("landlock=1", "ran"), ("mount_setattr=0", "ran"), ("userns=0,privileged=0", "Unsupported")],
+    [
+        ("seccomp=0", "Unsupported"),
+        ("landlock=0", "ran"),
+        ("landlock=1", "ran"),
+        ("mount_setattr=0", "ran"),
+        ("userns=0,privileged=0", "Unsupported"),
+    ],
 )
 def test_a_kernel_that_lacks_something_is_told_or_refused(tmp_path, pretend, ends):
     (error,) = attempt(tmp_path, env={"ISOLATE_FN_PRETEND": pretend})

@@ -68,7 +68,8 @@ def test_environment():
         print(run_without((), native.in_memory, first, second))
         print(run_without((), native.in_memory, first, second, env={"GRANTED": os.environ["SECRET"]}) != [])
     """
-    names, memory, granted = in_fresh_caller(script, value[:16], value[16:], SECRET=value, PYTHONHASHSEED="7", LD_LIBRARY_PATH="/x")
+    known = {"SECRET": value, "PYTHONHASHSEED": "7", "LD_LIBRARY_PATH": "/x"}
+    names, memory, granted = in_fresh_caller(script, value[:16], value[16:], **known)
     allowed = {"HOME", "LANG", "LANGUAGE", "PATH", "PWD", "TMPDIR", "TZ"}
     seen = set(eval(names))
     assert {name for name in seen if not name.startswith("LC_")} <= allowed

@@ -128,8 +128,15 @@ def test_init_does_not_die_by_the_hand_of_the_worker(weaken):
     assert set(run_without((), shoot)) == {EPERM}
     # PID 1 takes no signal from inside that it has no handler for.
     assert set(run_without(("landlock", "seccomp"), shoot)) == {0}
+
+    def shoot_parent():
+        import native
+
+        native.call("kill", os.getppid(), 9)
+        native.call("ppoll", 0, 0, 0, 0, 0)
+
     with pytest.raises(Crashed):
-        run_without(AUTHORITY, lambda: native.call("kill", os.getppid(), 9), **weaken(NO_PID_NAMESPACE))
+        run_without(AUTHORITY, shoot_parent, **weaken(NO_PID_NAMESPACE))
 
 
 def test_killing_everybody_kills_nobody_outside(victim):
@@ -436,7 +443,8 @@ def test_limits_cannot_be_changed():
     import struct
 
     core = struct.pack("2Q", 0, 0)
-    tried = [("prlimit64", 0, 4, core, 0), ("prlimit64", 1, 4, core, 0), ("prlimit64", 1, 4, 0, bytes(16)), ("setrlimit", 4, core)]
+    tried = [("prlimit64", 0, 4, core, 0), ("prlimit64", 1, 4, core, 0)]
+    tried += [("prlimit64", 1, 4, 0, bytes(16)), ("setrlimit", 4, core)]
     assert run_without((), native.calls, *tried) == [EPERM] * 4
     assert run_without(("seccomp",), native.call, *tried[0]) == 0
 
@@ -470,10 +478,10 @@ def test_the_x32_calls_are_fatal():
 @pytest.mark.needs("x86_64")
 def test_the_32_bit_calls_are_fatal():
     try:
-        assert run_without(("seccomp",), native.foreign_call) == 2
-    except Crashed as crash:
-        assert crash.signal == signal.SIGSEGV
+        reached = run_without(("seccomp",), native.foreign_call)
+    except Crashed:
         pytest.skip("this kernel has no 32-bit calls")
+    assert reached == 2
     with pytest.raises(SyscallDenied):
         run_without((), native.foreign_call)
 
@@ -506,7 +514,8 @@ def test_bits_above_the_32nd_do_not_hide_arguments():
     not_dumpable = ("prctl", 4 | high, 1, 0, 0, 0)
     tried = [
         not_dumpable, ("clone", 17 | native.CLONE_NEWUSER | high, 0, 0, 0, 0), ("personality", 0x0040000 | high),
-        ("prctl", 22 | high, 1, 0), ("fcntl", 0, 1024 | high, 0), ("fcntl", 0, 8 | high, 1), ("socketpair", 1 | high, 2 | high, 0, 0),
+        ("prctl", 22 | high, 1, 0), ("fcntl", 0, 1024 | high, 0), ("fcntl", 0, 8 | high, 1),
+        ("socketpair", 1 | high, 2 | high, 0, 0),
     ]  # fmt: skip
     assert run_without((), native.calls, *tried) == [EPERM] * len(tried)
     assert run_without((), native.call, "ioctl", 0, 0x5412 | high, b"x") == -errno.ENOTTY
@@ -533,12 +542,13 @@ def test_the_filter_is_on_every_thread_and_process():
     assert len(tasks) == 4
     assert all(task == {"Seccomp": "2", "NoNewPrivs": "1"} for task in tasks)
     assert {task["Seccomp"] for task in run_without(("seccomp",), look)} == {"0"}
-    command = ["sh", "-c", "grep -h -e Seccomp: -e NoNewPrivs: -e CapEff: /proc/self/status; (grep -h Seccomp: /proc/self/status)"]
+    shown = "grep -e Seccomp: -e NoNewPrivs: -e CapEff: /proc/self/status; (grep Seccomp: /proc/self/status)"
+    command = ["sh", "-c", shown]
     for walls, mode in (((), "2"), (("seccomp",), "0")):
         with open_without(walls) as box:
             lines = box.run(command, capture_output=True, text=True).stdout.split()
             assert lines[lines.index("Seccomp:") + 1] == lines[-1] == mode
-            assert lines[1] == "0" * 16 or lines[lines.index("CapEff:") + 1] == "0" * 16
+            assert lines[lines.index("CapEff:") + 1] == "0" * 16
 
 
 # Entered by the kernel's own trampolines; from anywhere else they end in a signal.
@@ -560,14 +570,20 @@ def test_calls_that_must_not_reach_the_kernel():
     denied = dict(zip(_never(), run_without((), native.calls, *tried), strict=True))
     assert {name: result for name, result in denied.items() if result not in (EPERM, ENOSYS)} == {}
     # Without the filter, the few that no privilege and no resource hang on.
-    harmless = ("shmget", "io_setup", "userfaultfd", "pidfd_open", "keyctl", "mq_open", "memfd_secret", "inotify_init1", "kcmp")
+    harmless = ("shmget", "io_setup", "userfaultfd", "pidfd_open", "keyctl", "mq_open", "inotify_init1", "kcmp")
     reached = run_without(("seccomp",), native.calls, *((name, *[-1] * 6) for name in harmless))
     assert sum(result not in (EPERM, ENOSYS) for result in reached) >= 6, reached
 
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [("userfaultfd", (0o2000001,)), ("inotify_init1", (0,)), ("memfd_create", ("x", 0)), ("personality", (0x40000,)), ("io_setup", (1, bytes(8)))],
+    [
+        ("userfaultfd", (0o2000001,)),
+        ("inotify_init1", (0,)),
+        ("memfd_create", ("x", 0)),
+        ("personality", (0x40000,)),
+        ("io_setup", (1, bytes(8))),
+    ],
 )
 def test_primitives_of_exploits_are_not_there(name, arguments):
     assert run_without((), native.call, name, *arguments) == EPERM
