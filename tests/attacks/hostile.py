@@ -70,6 +70,12 @@ def stay() -> None:
         native.call("ppoll", 0, 0, 0, 0, 0)
 
 
+def speak_and_stay() -> None:
+    """Write a line of output, and wait for ever."""
+    put(b"here\n", 1)
+    stay()
+
+
 def say(data: bytes, then: str = "stay") -> str:
     """Answer with these bytes; then ``"stay"`` for ever, ``"exit"``, or ``"return"``, which answers once more."""
     put(data)
