@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
+from isolate_fn._api.contents import content_of, inside, word
 from isolate_fn._api.prepare import prepare
 from isolate_fn._api.programs import Streams
 from isolate_fn._runtime import call, outcome, pool
@@ -199,8 +199,8 @@ class Sandbox:
         """
         if not argv or isinstance(argv, (str, bytes)):
             raise PolicyError("argv", f"{argv!r:.60} is not a list of words", "pass a list, such as ['ls', '-l']")
-        words = [_word("argv", word) for word in argv]
-        directory = None if cwd is None else _word("cwd", cwd)
+        words = [word("argv", word) for word in argv]
+        directory = None if cwd is None else word("cwd", cwd)
         environment = None if env is None else dict(checks.text_pairs("env", env))
         with self._lock:
             isolate, toolbox = self._open()
@@ -245,21 +245,9 @@ class Sandbox:
             OSError: it cannot be written there.
             LimitExceeded: the sandbox's file system is full.
         """
-        if isinstance(content, str):
-            raise PolicyError("put", "content is a str", "pass bytes, or pathlib.Path(...) for a file to copy")
-        if isinstance(content, os.PathLike):
-            with open(content, "rb") as file:
-                data: bytes | bytearray | memoryview = file.read()
-        elif isinstance(content, (bytes, bytearray, memoryview)):
-            data = content
-        elif isinstance(content, io.TextIOBase):
-            raise PolicyError("put", "the file is open as text", "open it with mode 'rb'")
-        elif not hasattr(content, "read"):
-            raise PolicyError("put", f"{content!r:.60} has no content", "pass bytes, a pathlib.Path or an open file")
-        else:
-            data = content.read()
+        data = content_of(content)
         with self._lock:
-            self._open()[1].put(_path("put", path_inside), data)
+            self._open()[1].put(inside("put", path_inside), data)
 
     def get(self, path_inside: str) -> bytes:
         """Return the content of a regular file inside. It is hostile data, whatever its name says.
@@ -272,7 +260,7 @@ class Sandbox:
             LimitExceeded: it is bigger than ``limits.result``.
         """
         with self._lock:
-            return self._open()[1].get(_path("get", path_inside))
+            return self._open()[1].get(inside("get", path_inside))
 
     def report(self) -> Report:
         """Return what is in force and what was used so far; also after the block."""
@@ -284,20 +272,6 @@ class Sandbox:
             self._isolate.ask_usage()
             self._isolate.drain()
             return outcome.report_of(self._isolate, self._prepared, output=self._output)
-
-
-def _word(field: str, word: str | bytes | os.PathLike[str]) -> str:
-    text = os.fsdecode(word)
-    if "\0" in text:
-        raise PolicyError(field, f"{text!r:.60} holds a NUL character", "leave it out: the kernel ends there")
-    return text
-
-
-def _path(field: str, path: str) -> str:
-    text = os.fspath(path)
-    if not isinstance(text, str) or not text or "\0" in text:
-        raise PolicyError(field, f"{path!r:.60} is not a path", "pass a path inside, such as 'input.png'")
-    return text
 
 
 def sandbox(*, policy: Policy | None = None, **options: Any) -> Sandbox:

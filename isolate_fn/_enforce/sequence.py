@@ -12,7 +12,7 @@ from isolate_fn._enforce.scene import Step
 
 TEMPLATE_BUILDS: tuple[Step, ...] = (
     Step("template: death signal", "first: a dead spawner takes this process along", namespaces.die_with_the_spawner),
-    Step("template: host's /proc", "by handle: where there is no mount_setattr, mounts are found in it", namespaces.keep_old_proc),
+    Step("template: host's /proc", "by handle; without mount_setattr, mounts are found in it", namespaces.keep_old_proc),
     Step("template: mount namespace", "before the first mount, or it would appear on the host", template.leave_mount_namespace),
     Step("template: sources", "by handle, before the stage covers a host directory", template.take_runtime),
     Step("template: root", "everything else is mounted inside it", template.build_root),

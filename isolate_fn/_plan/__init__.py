@@ -1,0 +1,1 @@
+"""Decisions. Pure: words and features in, orders for the child out."""

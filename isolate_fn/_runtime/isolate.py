@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import select
-import signal
 import socket
 import sys
 import termios
@@ -22,6 +21,7 @@ from typing import Any
 from isolate_fn._plan.orders import Plan, Start
 from isolate_fn._runtime import lifetime
 from isolate_fn._runtime.cgroup import Group
+from isolate_fn._runtime.ends import Ends
 from isolate_fn._runtime.output import Output
 from isolate_fn._transport.frames import Buffer, Frame, FrameReader, length_of
 from isolate_fn.errors import TransportError
@@ -29,7 +29,7 @@ from isolate_fn.errors import TransportError
 SETUP_SECONDS = 60.0
 _LAST_WORDS = 1.0  # seconds that init may take to tell how the worker ended, once the channel is closed
 _CHUNK = 1 << 18
-SO_PASSRIGHTS = 83  # <asm-generic/socket.h>, Linux 6.16
+_READY_LIMIT = 1 << 20  # bytes of a worker's report about itself
 
 
 class OutOfTime(Exception):
@@ -49,8 +49,8 @@ def _waiting_in(pipe: int) -> int:
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
-class Isolate:
-    """The caller's ends of one isolate.
+class Isolate(Ends):
+    """One isolate, talked to over the caller's ends.
 
     Args:
         plan: its orders.
@@ -60,46 +60,19 @@ class Isolate:
     """
 
     def __init__(self, plan: Plan, start: Start, *, tools: bool, group: Group | None = None) -> None:
-        self.plan, self.start = plan, start
+        super().__init__(start, tools=tools, group=group)
+        self.plan = plan
         self.created = self.idle_since = time.monotonic()
         self.stages: dict[str, float] = {}
         self.told: dict[str, Any] = {}  # what init said, by its first key
         self.usage: dict[str, Any] = {}
         self.ready: dict[str, Any] | None = None
-        self.tools_ready: dict[str, Any] | None = None
-        self.pidfd = -1
         self.calls = 0
-        self.function_sent = b""
-        self.limit_result = 1 << 20
-        self.reader = FrameReader(self.limit_result)
+        self.reader = FrameReader(_READY_LIMIT)
         self.poll = select.poll()
         self.output: Output | None = None
-        self.pipes: dict[int, int] = {}
-        self.channel, self._there_worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.status, self._there_status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._there: list[int] = []
-        self.tools: socket.socket | None = None
-        self._there_tools: socket.socket | None = None
-        if tools:
-            self.tools, self._there_tools = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._refuse_descriptors()
-        for stream in (0, 1):
-            here, there = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(here, False)
-            self.pipes[here] = stream
-            self._there.append(there)
-            self.hand_over(there)
-        self.group = group
-        self.cgroup = group.door() if group is not None else -1
         lifetime.hold(self)
         self._watch()
-
-    def _refuse_descriptors(self) -> None:
-        """Let the kernel refuse descriptors that are sent to us, where it can (Linux 6.16); recv(2) drops them anyway."""
-        for end in (self.channel, self.tools):
-            if end is not None:
-                with contextlib.suppress(OSError):
-                    end.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
 
     def _watch(self) -> None:
         self.channel.setblocking(False)
@@ -107,36 +80,6 @@ class Isolate:
         self.poll.register(self.status, select.POLLIN)
         for pipe in self.pipes:
             self.poll.register(pipe, select.POLLIN)
-
-    def ends_for_the_child(self) -> tuple[tuple[str, ...], list[int]]:
-        """Return the roles and descriptors that travel to the spawner."""
-        roles = ["status", "worker", "stdout", "stderr"]
-        descriptors = [self._there_status.fileno(), self._there_worker.fileno(), *self._there]
-        if self._there_tools is not None:
-            roles.append("tools")
-            descriptors.append(self._there_tools.fileno())
-        if self.cgroup >= 0:
-            roles.append("cgroup")
-            descriptors.append(self.cgroup)
-        return tuple(roles), descriptors
-
-    def hand_over(self, pipe: int) -> None:
-        """Give a pipe to the isolate's host user: only its owner can open it by name, as in ``> /dev/stdout``."""
-        if self.start.outer_id != os.geteuid():
-            with contextlib.suppress(OSError):
-                os.fchown(pipe, self.start.outer_id, self.start.outer_group)
-
-    def close_child_ends(self) -> None:
-        """Close our copies once they are on their way: an end is seen only when nobody else holds it."""
-        self._there_status.close()
-        self._there_worker.close()
-        if self._there_tools is not None:
-            self._there_tools.close()
-        while self._there:
-            os.close(self._there.pop())
-        if self.cgroup >= 0:
-            os.close(self.cgroup)
-            self.cgroup = -1
 
     # --- talking -----------------------------------------------------------------------------------------------------
 
@@ -307,46 +250,9 @@ class Isolate:
         lifetime.let_go(self)
         if self.channel.fileno() < 0:
             return
-        self.close_child_ends()
-        if self.pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            poll = select.poll()
-            poll.register(self.pidfd, select.POLLIN)
-            poll.poll(10000)
-        else:
-            self._end_unborn()
+        self.kill()
         with contextlib.suppress(TooMuchOutput):
             self.drain()
         self.abandon()
         if self.group is not None:
             self.group.remove()
-
-    def _end_unborn(self) -> None:
-        """Without a handle of init yet: its socket's end makes it exit; the end of ours tells that it has."""
-        with contextlib.suppress(OSError):
-            self.status.shutdown(socket.SHUT_WR)
-            poll = select.poll()
-            poll.register(self.status, select.POLLIN)
-            deadline = time.monotonic() + 10
-            while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                data, descriptors, _, _ = socket.recv_fds(self.status, 1 << 16, 1)
-                for descriptor in descriptors:
-                    with contextlib.suppress(ProcessLookupError):
-                        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                    os.close(descriptor)
-                if not data:
-                    return
-
-    def abandon(self) -> None:
-        """Close every descriptor, and nothing else."""
-        self.close_child_ends()
-        self.channel.close()
-        self.status.close()
-        if self.tools is not None:
-            self.tools.close()
-        while self.pipes:
-            os.close(self.pipes.popitem()[0])
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1

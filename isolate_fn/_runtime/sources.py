@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from isolate_fn._enforce.trees import unescape
 from isolate_fn._plan.mounts import CodeRoot, Mount, Policy, ResolvedSource, is_within
 from isolate_fn._plan.orders import MountOrder
 from isolate_fn._runtime import discover_project
@@ -134,6 +135,7 @@ def _kind(field: str, mount: Mount, path: str, mode: int) -> str:
         problem = f"the source of {mount!r} is {path!r}, which shows the host's processes or devices"
         raise PolicyError(field, problem, "copy what is needed: file(dst, data)")
     if stat.S_ISDIR(mode):
+        _refuse_processes_below(field, mount, path)
         return "directory"
     if stat.S_ISREG(mode) and mount.word != "overlay":
         return "file"
@@ -141,6 +143,20 @@ def _kind(field: str, mount: Mount, path: str, mode: int) -> str:
         return "socket"
     found = "a named pipe" if stat.S_ISFIFO(mode) else "not a directory"
     raise PolicyError(field, f"the source of {mount!r} is {found}", "mount a directory or a regular file")
+
+
+def _refuse_processes_below(field: str, mount: Mount, path: str) -> None:
+    """Refuse a directory with a proc file system below it: ``/``, or the root of a container.
+
+    Mounts come with everything mounted below them, and that one shows the host's processes, with their arguments.
+    """
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            fields = line.split(" ")
+            point = unescape(fields[4])
+            if fields[fields.index("-") + 1] == "proc" and is_within(point, path):
+                problem = f"the source of {mount!r} contains {point!r}, which shows the host's processes"
+                raise PolicyError(field, problem, "mount the directories that are needed, one by one")
 
 
 def _top(directory: str) -> list[os.DirEntry[str]]:

@@ -21,7 +21,7 @@ from native import AT_FDCWD
 from support import open_without, run_without
 
 from isolate_fn import ro, rw, sandbox
-from isolate_fn.errors import PolicyError, SetupError
+from isolate_fn.errors import IsolationError, PolicyError, SetupError
 
 pytestmark = pytest.mark.needs("namespaces")
 
@@ -223,9 +223,8 @@ def test_dev_holds_five_harmless_devices():
     assert set(names) == set(os.listdir("/dev"))
 
 
+@pytest.mark.needs("root")
 def test_a_device_file_in_a_granted_directory_is_dead(host, weaken):
-    if os.geteuid() != 0:
-        pytest.skip("root: only root can make a device file on the host")
     os.mknod(host / "zero", 0o020666, os.makedev(1, 5))
     os.chmod(host / "zero", 0o666)
     mounts = [rw(host, "/data")]
@@ -257,10 +256,9 @@ def test_proc_shows_nothing_of_the_machine():
     assert min(run_without(FILES, native.calls, *known)) >= 0
 
 
+@pytest.mark.needs("root")
 def test_root_of_the_host_does_not_come_along(monkeypatch):
     """core_pattern is root's by plain owner permission: with no capability at all, id 0 of the host can write it."""
-    if os.geteuid() != 0:
-        pytest.skip("root: an ordinary user owns nothing in /proc/sys")
     from isolate_fn._runtime import ids
 
     attack = ("openat", AT_FDCWD, "/proc/sys/kernel/core_pattern", os.O_WRONLY)
@@ -481,6 +479,37 @@ SUBMOUNT = """
     ''')
     print(run_without(("landlock",), *attack, mounts=mounts, env={{"FRESH": "1"}}))
 """
+
+
+def test_a_mount_point_that_becomes_a_link_is_refused(host):
+    """An earlier isolate, which was granted the outer directory alone, plants a link where the next one mounts."""
+    outer, inner = host / "outer", host / "inner"
+    (outer / "in").mkdir(parents=True)
+    outer.chmod(0o777)
+    inner.mkdir()
+    (inner / "mark").write_bytes(b"granted")
+    mounts = [rw(outer, "/data"), ro(inner, "/data/in")]
+    assert run_without((), native.read, "/data/in/mark", mounts=mounts) == b"granted"
+
+    def swap():
+        import native
+
+        return native.calls(
+            ("renameat", AT_FDCWD, "/data/in", AT_FDCWD, "/data/old"), ("symlinkat", "/usr/lib", AT_FDCWD, "/data/in")
+        )
+
+    assert run_without((), swap, mounts=mounts) == [-errno.EBUSY, -errno.EEXIST]
+    assert run_without((), swap, mounts=mounts[:1]) == [0, 0]
+    with pytest.raises(IsolationError) as refused:
+        run_without((), native.read, "/usr/lib/mark", mounts=mounts)
+    assert not refused.value.ran
+    # Nobody but the self-check sees it: the mount lies elsewhere in the isolate's own tree, never outside.
+    assert run_without(("self-check",), native.read, "/usr/lib/mark", mounts=mounts) == b"granted"
+
+
+def test_a_source_with_the_hosts_processes_below_it_is_refused():
+    with pytest.raises(PolicyError, match="processes"):
+        run_without((), native.read, "/host/proc/1/cmdline", mounts=[ro("/", "/host")])
 
 
 @pytest.mark.needs("tool:unshare")
