@@ -199,7 +199,7 @@ class Sandbox:
         """
         if not argv or isinstance(argv, (str, bytes)):
             raise PolicyError("argv", f"{argv!r:.60} is not a list of words", "pass a list, such as ['ls', '-l']")
-        words = [word("argv", word) for word in argv]
+        words = [word("argv", each) for each in argv]
         directory = None if cwd is None else word("cwd", cwd)
         environment = None if env is None else dict(checks.text_pairs("env", env))
         with self._lock:
