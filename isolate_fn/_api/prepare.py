@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sysconfig
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -47,7 +48,7 @@ def prepare(
     """
     refuse_unbuilt(policy)
     surroundings = runtime_key()
-    switches = (os.environ.get(PRETEND), os.environ.get(cgroup.VARIABLE))
+    switches = tuple(os.environ.get(name) for name in (PRETEND, cgroup.VARIABLE, "LD_LIBRARY_PATH"))
     key = (policy, tools, by_value, removed, surroundings, _inherited(), switches)
     with _lock:
         known = _cache.get(key)
@@ -116,8 +117,18 @@ def _prepare(
     )
 
 
+def _library_path() -> dict[str, str]:
+    """Return where libpython lies, for an interpreter that is only found to work by LD_LIBRARY_PATH (ld.so(8))."""
+    library = str(sysconfig.get_config_var("INSTSONAME"))
+    for directory in filter(os.path.isabs, os.environ.get("LD_LIBRARY_PATH", "").split(":")):
+        if os.path.isfile(os.path.join(directory, library)):
+            return {"LD_LIBRARY_PATH": directory}
+    return {}
+
+
 def _spawner_key(policy: Policy, view: RuntimeView, *, by_value: bool) -> SpawnerKey:
     environment: dict[str, Any] = {"PATH": _PATH, "LANG": "C.UTF-8", **dict(_inherited()), **dict(policy.env)}
+    environment |= _library_path()
     return SpawnerKey(
         interpreter=view.interpreter,
         environment=tuple(sorted(environment.items())),
