@@ -366,15 +366,16 @@ def run_from_memory(image: bytes) -> int:
 
 
 def _execute(act: Any) -> int:
+    shared = mmap.mmap(-1, 8)
     pid = _fork()
     if pid == 0:
-        os._exit(100 + min(-act(), 100))
+        shared.write(struct.pack("q", act()))
+        os._exit(1)
     if pid < 0:
         return pid
     state = ctypes.c_int()
     call("wait4", pid, ctypes.byref(state), 0, 0)
-    code = os.waitstatus_to_exitcode(state.value)
-    return 100 - code if code > 100 else code
+    return struct.unpack("q", shared[:8])[0] or os.waitstatus_to_exitcode(state.value)
 
 
 def foreign_call() -> int:
