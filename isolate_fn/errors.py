@@ -183,7 +183,7 @@ class SyscallDenied(Terminated):
     """The function made a system call that its policy does not allow.
 
     Args:
-        syscall: name of the system call.
+        syscall: name of the system call; empty where the kernel told only that one was denied (``on_denied="kill"``).
         args: its arguments, as integers. (Not the exception's own arguments, as ``args`` elsewhere.)
         path: the path it was about, or None.
         location: ``"file:line"`` of the Python code that made it, as the isolate reports it, or None.
@@ -201,15 +201,20 @@ class SyscallDenied(Terminated):
         report: Any = None,
     ) -> None:
         super().__init__(syscall)
+        if not syscall:
+            self.remedy = "call it with on_denied='errno': the call that is denied then fails with PermissionError"
         self.syscall, self.path, self.location, self.report = syscall, path, location, report
         self.args = tuple(args)
-        self.remedy = (
-            f"grant the path with a mount, such as ro({path!r}), if the function needs it"
-            if path
-            else f"allow {syscall} in rules= if the function needs it, or look for what calls it"
-        )
+        if syscall:
+            self.remedy = (
+                f"grant the path with a mount, such as ro({path!r}), if the function needs it"
+                if path
+                else f"allow {syscall} in rules= if the function needs it, or look for what calls it"
+            )
 
     def _what(self) -> str:
+        if not self.syscall:
+            return "killed for a system call that the filter denies"
         target = f" on {self.path!r}" if self.path else ""
         place = f" at {self.location}" if self.location else ""
         arguments = ", ".join(hex(value) if isinstance(value, int) else repr(value) for value in self.args)

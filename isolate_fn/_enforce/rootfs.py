@@ -72,6 +72,8 @@ def mount_grants(scene: Scene) -> None:
     for index, order in enumerate(scene.plan.mounts):
         if not scene.plan.shared[index]:
             place_order(scene, order, scene.trees.get(index, -1))
+            if order.granted and order.kind == "bind":
+                scene.granted.append(order.destination.rstrip("/"))
     os.close(scene.root)
 
 

@@ -23,6 +23,7 @@ class Scene:
         root: handle of the new root while the tree is built.
         disk: handle of the sized tmpfs, by which init tells how full it is.
         proc: descriptor of the own /proc until it is mounted, -1 for none.
+        granted: destinations of granted mounts that are in place: whoever may write there may have left links.
         own_devices: device numbers of our own tmpfs mounts: only there may a mount point be made.
     """
 
@@ -38,6 +39,7 @@ class Scene:
         self.has_proc = False
         self.root = self.proc = self.disk = -1
         self.own_devices: set[int] = set()
+        self.granted: list[str] = []
 
 
 class Act(Protocol):

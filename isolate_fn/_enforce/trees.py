@@ -188,8 +188,13 @@ def _parent(scene: Scene, destination: str) -> tuple[int, str]:
 
 
 def place(scene: Scene, destination: str, *, directory: bool) -> int:
-    """Return a handle of a mount point, made on our own tmpfs where it is missing, never on a mounted source."""
+    """Return a handle of a mount point, made on our own tmpfs where it is missing, never on a mounted source.
+
+    Below a granted mount no symlink is followed: an earlier isolate that could write there would choose the mount point.
+    """
     resolve = k.RESOLVE_IN_ROOT | k.RESOLVE_NO_MAGICLINKS
+    if any(destination.startswith(root + "/") for root in scene.granted):
+        resolve |= k.RESOLVE_NO_SYMLINKS
     try:
         return calls.openat2(scene.root, destination, k.O_PATH, resolve)
     except OSError as missing:

@@ -181,7 +181,7 @@ def _by_status(status: int, isolate: Isolate, prepared: Prepared, report: Report
         return Crashed(None, os.WEXITSTATUS(status), "it exited without an answer", report)
     number = os.WTERMSIG(status)
     if number == signal.SIGSYS:
-        return SyscallDenied("a system call that the filter does not allow", (), None, None, report)
+        return SyscallDenied("", (), None, None, report)
     spent = isolate.usage.get("cpu_seconds", 0.0)
     if limits.cpu_time is not None and (number == signal.SIGXCPU or spent >= limits.cpu_time):
         return LimitExceeded("cpu_time", limits.cpu_time, spent, report)
