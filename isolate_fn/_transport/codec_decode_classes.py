@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import enum
+import functools
+import operator
 from typing import Any
 
 from isolate_fn._transport.codec_decoder import Builder, Decoder, Invalid, a
@@ -46,7 +49,12 @@ def _flag(decoder: Decoder, obj: dict[str, Any]) -> Any:
     value = a(int, obj.get("v"))
     if value.bit_length() > _FLAG_BITS:  # an enum class remembers every combination it was asked for
         raise Invalid("a Flag of too many bits")
-    return call(obj.get("c"), decoder.entry(obj.get("c"), "Fl").cls, value)
+    cls: Any = decoder.entry(obj.get("c"), "Fl").cls
+    # Looked at here, because not every CPython 3.11 refuses in the constructor what STRICT says it should.
+    known = functools.reduce(operator.or_, (member.value for member in cls.__members__.values()), 0)
+    if cls._boundary_ is enum.STRICT and value & ~known:
+        raise Invalid("a Flag with bits that no member has")
+    return call(obj.get("c"), cls, value)
 
 
 def _instance(tag: str) -> Builder:
