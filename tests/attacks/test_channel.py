@@ -249,8 +249,13 @@ def test_an_answer_before_the_function_s_own_is_the_only_one():
 
 
 def test_a_fork_that_answers_again_is_not_heard():
-    # The filter allows no fork; without it there is one, and it ends with the call.
-    assert run_without(("seccomp",), hostile.reply_from_fork, HONEST, frame(RESULT, b'"forged"')) == "honest"
+    # The filter allows no fork; without it there is one, and it ends with the call. Whether its words are there when the
+    # honest answer is read is a race of the two; then the answer is refused, and the forged one is never taken.
+    try:
+        found = run_without(("seccomp",), hostile.reply_from_fork, HONEST, frame(RESULT, b'"forged"'))
+    except TransportError as refused:
+        found = "honest" if "more than one answer" in str(refused) else refused
+    assert found == "honest"
     assert run_without((), hostile.return_bytes, 1) == b"x"
 
 
