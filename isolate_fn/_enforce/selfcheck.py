@@ -120,7 +120,7 @@ def _session_keys() -> int:
 
 
 def _id_map(name: str) -> list[int]:
-    with open(f"/proc/self/{name}", encoding="ascii") as table:
+    with open(f"/proc/self/{name}", encoding="utf-8") as table:
         return [int(field) for field in table.read().split()]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import random
 import sys
 from typing import Any, TextIO
 
@@ -80,8 +79,10 @@ class _TrackerFinder:
 
 
 def _reseed() -> None:
-    """Isolates of one spawner start from one state; equal random numbers in all of them would be a gift."""
-    random.seed()
+    """Isolates of one spawner start from one state; equal random numbers in all of them would be a gift.
+
+    ``random`` itself is seeded anew by CPython after every fork, where a preloaded module brought it in.
+    """
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
