@@ -15,11 +15,8 @@ from isolate_fn._runtime.output import Output
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.verify import verify, verify_init
 from isolate_fn._transport.calls import EncodedCall, FunctionRef, encode_call, function_reference, unbind
-from isolate_fn._transport.frames import Buffer, Frame, Kind, length_of, pack
+from isolate_fn._transport.frames import ARENA_FROM, Buffer, Frame, Kind, length_of, pack
 from isolate_fn.errors import InternalError, LimitExceeded, SetupError, TransportError
-
-ARENA_FROM = 256 * 1024
-_READY_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,7 +8,6 @@ that touching fresh pages was measured to be, a tree cannot pass its limit by mo
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 RATE = 4 << 30  # bytes per second
@@ -38,7 +37,6 @@ class Watch:
         self.collected_cpu = self.cpu = 0.0
         self.seen_cpu: dict[tuple[str, bytes], float] = {}  # by pid and start time
         self.gone_cpu = 0.0
-        self.own_cpu = time.process_time()
 
     def collected(self, usage: Any) -> None:
         """Count an ended process (a ``resource.struct_rusage``); its children that it waited for are in there."""

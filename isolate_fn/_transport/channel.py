@@ -14,11 +14,8 @@ from collections.abc import Sequence
 
 from isolate_fn.errors import TransportError
 
-from .frames import HEADER_SIZE, Buffer, Frame, FrameReader, Kind, arena_layout, length_of, pack
+from .frames import ARENA_FROM, HEADER_SIZE, Buffer, Frame, FrameReader, Kind, arena_layout, length_of, pack
 from .memory import map_sealed, write_arena
-
-ARENA_FROM = 256 * 1024
-"""Bytes of buffers from which shared memory is cheaper than the socket."""
 
 _NO_LIMIT = 1 << 62
 _IOV_MAX = 512

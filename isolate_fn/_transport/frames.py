@@ -27,6 +27,9 @@ HEADER_SIZE = HEADER.size
 ALIGNMENT = 64
 """Bytes. A cache line, and what Arrow and vectorised numpy loops want."""
 
+ARENA_FROM = 256 * 1024
+"""Bytes of buffers from which shared memory is cheaper than the socket, in either direction."""
+
 MAX_BUFFERS = 1 << 18
 """Each costs the reader some 200 bytes, however small it is."""
 
