@@ -25,9 +25,9 @@ WALLS: dict[str, tuple[str, ...]] = {
     "limits": ("limits",),
     "descriptors": ("descriptors",),
     # Without it the last step would set the limit of the namespace outside.
-    "user namespace": ("user namespace", "user id", "no nested user namespaces"),
+    "user namespace": ("outer id", "user namespace", "user id", "no nested user namespaces"),
     # Without them the last two steps would change the host's.
-    "namespaces": ("namespaces", "loopback", "host name"),
+    "namespaces": ("namespaces", "cgroup namespace", "loopback", "host name"),
 }
 
 

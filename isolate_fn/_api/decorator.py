@@ -40,6 +40,7 @@ class Isolated(Generic[P, R]):
         self._decorated = function  # a staticmethod or classmethod binds in its own way
         self._signatures: dict[object, Any] = {}
         self._by_value: bool | None = None
+        self._last: tuple[Any, Any] = (None, None)  # circumstances, and what was prepared under them
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         from isolate_fn._runtime import call
@@ -55,12 +56,17 @@ class Isolated(Generic[P, R]):
         return result
 
     def _prepared(self) -> Any:
-        from isolate_fn._api.prepare import prepare
+        from isolate_fn._api.prepare import circumstances, prepare
         from isolate_fn._transport.calls import function_reference
 
+        around, (before, prepared) = circumstances(), self._last
+        if around == before:
+            return prepared
         if self._by_value is None:
             self._by_value = function_reference(self.__wrapped__).location is None
-        return prepare(self.policy, by_value=self._by_value)
+        prepared = prepare(self.policy, by_value=self._by_value)
+        self._last = (around, prepared)
+        return prepared
 
     def _inside_call(self, args: Any, kwargs: Any) -> R:
         """A call from inside an isolate: of the very function that runs here it is plain recursion, else an error."""

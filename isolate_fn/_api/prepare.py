@@ -10,25 +10,33 @@ from typing import Any
 
 from isolate_fn._plan.compile import Surroundings, compile_plan
 from isolate_fn._plan.mounts import compile_mounts
+from isolate_fn._plan.orders import Plan
 from isolate_fn._plan.terms import terms_of
 from isolate_fn._runtime import cgroup
 from isolate_fn._runtime.discover import RuntimeView, discover_runtime, runtime_key
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.report import Enforcement
 from isolate_fn._runtime.sources import check_mount_points, resolve_sources
-from isolate_fn._runtime.spawner_client import SpawnerKey
+from isolate_fn._runtime.spawner_client import SPAWNER_NAMESPACES, SpawnerKey
 from isolate_fn._sys.features import PRETEND, probe
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
 
 MOST_KEPT = 128
-_INHERITED = ("LANG", "LANGUAGE", "TZ")
+_CATEGORIES = "ALL CTYPE NUMERIC TIME COLLATE MONETARY MESSAGES PAPER NAME ADDRESS TELEPHONE MEASUREMENT IDENTIFICATION"
+_INHERITED = ("LANG", "LANGUAGE", "TZ", *(f"LC_{category}" for category in _CATEGORIES.split()))  # locale(7)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 _cache: OrderedDict[tuple[object, ...], Prepared] = OrderedDict()
 _views: OrderedDict[tuple[object, ...], RuntimeView] = OrderedDict()
 _lock = threading.Lock()
+
+
+def circumstances() -> tuple[object, ...]:
+    """Return what a preparation rests on beside its policy, in some microseconds; while it is equal, so is the other."""
+    switches = tuple(map(os.environ.get, (PRETEND, cgroup.VARIABLE, "LD_LIBRARY_PATH")))
+    return runtime_key(), _inherited(), switches
 
 
 def prepare(
@@ -47,15 +55,14 @@ def prepare(
         Unsupported: this machine or this version cannot do what is asked.
     """
     refuse_unbuilt(policy)
-    surroundings = runtime_key()
-    switches = tuple(os.environ.get(name) for name in (PRETEND, cgroup.VARIABLE, "LD_LIBRARY_PATH"))
-    key = (policy, tools, by_value, removed, surroundings, _inherited(), switches)
+    around = circumstances()
+    key = (policy, tools, by_value, removed, around)
     with _lock:
         known = _cache.get(key)
         if known is not None:
             _cache.move_to_end(key)
             return known
-    made = _prepare(policy, surroundings, tools=tools, by_value=by_value, removed=removed)
+    made = _prepare(policy, around[0], tools=tools, by_value=by_value, removed=removed)
     with _lock:
         made = _cache.setdefault(key, made)
         while len(_cache) > MOST_KEPT:
@@ -65,12 +72,11 @@ def prepare(
 
 def _inherited() -> tuple[tuple[str, str], ...]:
     """Return the few variables that say how text and time look; none of them holds a secret."""
-    return tuple(
-        sorted((name, value) for name, value in os.environ.items() if name in _INHERITED or name.startswith("LC_"))
-    )
+    values = zip(_INHERITED, map(os.environ.get, _INHERITED), strict=True)
+    return tuple((name, value) for name, value in values if value is not None)
 
 
-def _view(surroundings: tuple[object, ...], *, tools: bool, network: bool) -> RuntimeView:
+def _view(surroundings: object, *, tools: bool, network: bool) -> RuntimeView:
     key = (surroundings, tools, network)
     with _lock:
         known = _views.get(key)
@@ -84,7 +90,7 @@ def _view(surroundings: tuple[object, ...], *, tools: bool, network: bool) -> Ru
 
 
 def _prepare(
-    policy: Policy, surroundings: tuple[object, ...], *, tools: bool, by_value: bool, removed: tuple[str, ...]
+    policy: Policy, surroundings: object, *, tools: bool, by_value: bool, removed: tuple[str, ...]
 ) -> Prepared:
     features = probe()
     view = _view(surroundings, tools=tools, network=policy.network is True)
@@ -109,7 +115,7 @@ def _prepare(
     return Prepared(
         terms=terms_of(policy),
         plan=compiled.plan,
-        spawner=_spawner_key(policy, view, by_value=by_value),
+        spawner=_spawner_key(policy, view, compiled.plan, by_value=by_value),
         features=features,
         enforcement=enforcement,
         tools=tools,
@@ -126,7 +132,7 @@ def _library_path() -> dict[str, str]:
     return {}
 
 
-def _spawner_key(policy: Policy, view: RuntimeView, *, by_value: bool) -> SpawnerKey:
+def _spawner_key(policy: Policy, view: RuntimeView, plan: Plan, *, by_value: bool) -> SpawnerKey:
     environment: dict[str, Any] = {"PATH": _PATH, "LANG": "C.UTF-8", **dict(_inherited()), **dict(policy.env)}
     environment |= _library_path()
     return SpawnerKey(
@@ -136,4 +142,5 @@ def _spawner_key(policy: Policy, view: RuntimeView, *, by_value: bool) -> Spawne
         sys_path=view.sys_path,
         domain="",
         idle_timeout=policy.idle_timeout,
+        namespaces=0 if "namespaces" in plan.removed else plan.namespaces & SPAWNER_NAMESPACES,
     )

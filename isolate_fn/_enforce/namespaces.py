@@ -25,7 +25,6 @@ def own_session(scene: Scene) -> None:
     """Leave the session, and with it any controlling terminal (TIOCSTI, CVE-2017-5226)."""
     if os.getsid(0) != os.getpid():
         os.setsid()
-    os.umask(0o022)
 
 
 def join_cgroup(scene: Scene) -> None:
@@ -50,13 +49,21 @@ def empty_keyring(scene: Scene) -> None:
 
 
 def keep_old_proc(scene: Scene) -> None:
-    """Hold the host's /proc by descriptor: the id maps are written through it after the old root has gone."""
+    """Hold the host's /proc by descriptor: the id maps are written through it after the host's tree has gone."""
     scene.old_proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def leave_namespaces(scene: Scene) -> None:
-    """Unshare all but the user namespace (entered last), the pid namespace (by the fork) and the mounts (below)."""
-    calls.unshare(scene.plan.namespaces)
+    """Unshare network, IPC and host name; the spawner goes back to its own after the fork.
+
+    Not the cgroup namespace (init, once it is in its group), mounts (before), pid (at the fork), user (entered last).
+    """
+    calls.unshare(scene.plan.namespaces & ~k.CLONE_NEWCGROUP)
+
+
+def leave_cgroup_namespace(scene: Scene) -> None:
+    """See only the part of the cgroup tree that this process is in (cgroup_namespaces(7))."""
+    calls.unshare(scene.plan.namespaces & k.CLONE_NEWCGROUP)
 
 
 def loopback_up(scene: Scene) -> None:
@@ -74,27 +81,31 @@ def name_the_host(scene: Scene) -> None:
     calls.set_hostname(scene.plan.hostname)
 
 
-def enter_user_namespace(scene: Scene) -> None:
-    """Enter a user namespace that owns nothing: the mount tree and the network belong to the one outside.
+def take_outer_id(scene: Scene) -> None:
+    """Take the host id that the isolate runs under, and keep the capabilities until the user namespace is left behind.
 
-    The maps are written by init, which still has the privilege outside; this side only says under which
-    number the host's /proc knows it, and waits.
+    The kernel lets a process map one id of its parent namespace by itself when that is its own, so nobody outside has to
+    write the maps. For an ordinary caller it is that already.
+    """
+    if os.geteuid() != scene.start.outer_id:
+        calls.prctl(k.PR_SET_SECUREBITS, k.SECBIT_NO_SETUID_FIXUP)
+        os.setresgid(scene.start.outer_group, scene.start.outer_group, scene.start.outer_group)
+        os.setresuid(scene.start.outer_id, scene.start.outer_id, scene.start.outer_id)
+        calls.prctl(k.PR_SET_DUMPABLE, 1)  # the change reset it, and with it /proc/self to root's
+
+
+def enter_user_namespace(scene: Scene) -> None:
+    """Enter a user namespace that owns nothing, the mount tree and the network belong to the one outside, and map one id.
+
+    See user_namespaces(7): ``inner outer 1``, and no setgroups(2).
     """
     calls.unshare(k.CLONE_NEWUSER)
-    ready, go = scene.descriptors["map_ready"], scene.descriptors["map_go"]
-    os.write(ready, os.readlink("self", dir_fd=scene.old_proc).encode())
-    if os.read(go, 1) != b"1":
-        raise OSError(0, "init ended before it had written the id maps", "uid_map")
-
-
-def write_id_maps(scene: Scene, pid: str) -> None:
-    """Write one-line id maps of a role process from outside: ``inner outer 1``. See user_namespaces(7)."""
-    line = f"{scene.plan.inner_id} {scene.start.outer_id} 1".encode()
-    group = f"{scene.plan.inner_id} {scene.start.outer_group} 1".encode()
-    for name, text in (("setgroups", b"deny"), ("uid_map", line), ("gid_map", group)):
-        target = os.open(f"{pid}/{name}", os.O_WRONLY, dir_fd=scene.old_proc)
+    user = f"{scene.plan.inner_id} {scene.start.outer_id} 1"
+    group = f"{scene.plan.inner_id} {scene.start.outer_group} 1"
+    for name, text in (("setgroups", "deny"), ("uid_map", user), ("gid_map", group)):
+        target = os.open(f"self/{name}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=scene.old_proc)
         try:
-            os.write(target, text)
+            os.write(target, text.encode())
         except OSError as failure:
             raise OSError(failure.errno, failure.strerror, name) from None
         finally:

@@ -18,7 +18,9 @@ def take_grants(scene: Scene) -> None:
     """Open what was granted by handle, while the host's tree is still there."""
     for index, order in enumerate(scene.plan.mounts):
         if order.kind in ("bind", "device") and not scene.plan.shared[index]:
-            scene.trees[index] = take(scene, order)
+            tree = take(scene, order)
+            if tree >= 0:
+                scene.trees[index] = tree
 
 
 def make_proc(scene: Scene) -> None:
@@ -37,8 +39,8 @@ def make_proc(scene: Scene) -> None:
         scene.notes.append("no /proc inside: the host's own is masked, so the kernel refuses a fresh one")
 
 
-def enter_tree(scene: Scene) -> None:
-    """Enter the template's mount namespace and leave it for a private copy: the host's tree is gone at once."""
+def copy_tree(scene: Scene) -> None:
+    """Enter the template's mount namespace and leave it for a private copy."""
     calls.setns(scene.descriptors["template"], k.CLONE_NEWNS)
     calls.unshare(k.CLONE_NEWNS)
     scene.root = os.open("/", k.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -75,6 +77,21 @@ def mount_grants(scene: Scene) -> None:
             if order.granted and order.kind == "bind":
                 scene.granted.append(order.destination.rstrip("/"))
     os.close(scene.root)
+    scene.root = -1
+    while scene.trees:
+        os.close(scene.trees.popitem()[1])
+
+
+def keep_tree(scene: Scene) -> None:
+    """Hold the finished mount namespace by descriptor; the spawner leaves it right after."""
+    scene.tree = os.open("self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=scene.old_proc)
+
+
+def enter_tree(scene: Scene) -> None:
+    """Enter the tree that the spawner has built: root and working directory become its root at once (setns(2))."""
+    calls.setns(scene.tree, k.CLONE_NEWNS)
+    os.close(scene.tree)
+    scene.tree = -1
 
 
 def attach_proc(scene: Scene) -> None:

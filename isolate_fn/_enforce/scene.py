@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple, Protocol
 
 from isolate_fn._plan.orders import Plan, Start
@@ -14,7 +15,7 @@ class Scene:
         plan: the orders.
         start: what is particular to this isolate.
         descriptors: descriptor by role (see ``Start.descriptors``).
-        old_proc: descriptor of the host's ``/proc``, open until the id maps are written, -1 afterwards.
+        old_proc: descriptor of the host's ``/proc``, open until the id maps are written; -1 afterwards.
         trees: destination index of a mount order -> descriptor of its detached source.
         idmap: descriptor of the user namespace that re-maps granted mounts, -1 for none.
         notes: differences from the request that the caller must hear of.
@@ -23,6 +24,7 @@ class Scene:
         root: handle of the new root while the tree is built.
         disk: handle of the sized tmpfs, by which init tells how full it is.
         proc: descriptor of the own /proc until it is mounted, -1 for none.
+        tree: descriptor of the finished mount namespace until init has entered it.
         granted: destinations of granted mounts that are in place: whoever may write there may have left links.
         own_devices: device numbers of our own tmpfs mounts: only there may a mount point be made.
     """
@@ -37,9 +39,17 @@ class Scene:
         self.notes: list[str] = []
         self.role = "init"
         self.has_proc = False
-        self.root = self.proc = self.disk = -1
+        self.root = self.proc = self.disk = self.tree = -1
         self.own_devices: set[int] = set()
         self.granted: list[str] = []
+
+    def close(self) -> None:
+        """Close what the spawner has opened for an isolate that is on its way, or failed."""
+        for descriptor in (self.old_proc, self.root, self.disk, self.tree, self.idmap, *self.trees.values()):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.old_proc = self.root = self.disk = self.tree = self.idmap = -1
+        self.trees.clear()
 
 
 class Act(Protocol):

@@ -13,12 +13,10 @@ from typing import Any
 
 from isolate_fn._enforce.namespaces import NESTING
 from isolate_fn._enforce.scene import Scene
-from isolate_fn._enforce.trees import unescape
 from isolate_fn._sys import calls
 from isolate_fn._sys import constants as k
 
 NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
-_STATUS_FIELDS = ("Seccomp", "NoNewPrivs", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
 def before_the_filter(scene: Scene) -> dict[str, Any]:
@@ -35,7 +33,7 @@ def before_the_filter(scene: Scene) -> dict[str, Any]:
     found["death_signal"] = calls.death_signal()
     if os.path.isdir("/proc/self"):
         # These do not change any more, and reading them here spares the filter nothing.
-        found["mounts"] = _mounts()
+        found["mounts"] = _text("/proc/self/mountinfo")
         found["namespaces"] = {name: os.stat(f"/proc/self/ns/{name}").st_ino for name in NAMESPACES}
         found["id_maps"] = [_id_map("uid_map"), _id_map("gid_map")]
         found["interpreter_read_only"] = bool(os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY)
@@ -68,15 +66,18 @@ def under_the_filter(scene: Scene, found: dict[str, Any]) -> dict[str, Any]:
     """Complete the report under all walls, with what must hold on every thread.
 
     Returns:
-        Plain values: ``threads`` has one mapping a thread, ``descriptors`` the open numbers with their kind.
+        Plain values: ``status`` has one text a thread (without a /proc, ``threads`` has one mapping), ``descriptors`` the
+        open numbers with their kind.
     """
     found["ids"] = [*os.getresuid(), *os.getresgid()]
     found["pid"], found["session"], found["cwd"] = os.getpid(), os.getsid(0), os.getcwd()
     found["dumpable"] = calls.prctl(k.PR_GET_DUMPABLE)
     found["descriptors"] = _descriptors()
     found["terminal"] = [number for number in range(4) if _is_terminal(number)]
-    found["environment"] = sorted(os.environ)
-    found["threads"] = _threads() if os.path.isdir("/proc/self") else [_this_thread()]
+    if os.path.isdir("/proc/self"):
+        found["status"] = [_text(f"/proc/self/task/{name}/status") for name in os.listdir("/proc/self/task")]
+    else:
+        found["threads"] = [_this_thread()]
     if scene.plan.open_check:
         found["unshare"] = _errno_of_unshare(k.CLONE_NEWUSER)
     return found
@@ -119,18 +120,20 @@ def _session_keys() -> int:
         return 0
 
 
+def _text(path: str) -> str:
+    """Return a file of /proc as it is; the caller takes it apart, whose pages need not be copied for it."""
+    parts = []
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while part := os.read(descriptor, 1 << 16):
+            parts.append(part)
+    finally:
+        os.close(descriptor)
+    return b"".join(parts).decode("utf-8", "surrogateescape")
+
+
 def _id_map(name: str) -> list[int]:
-    with open(f"/proc/self/{name}", encoding="utf-8") as table:
-        return [int(field) for field in table.read().split()]
-
-
-def _threads() -> list[dict[str, str]]:
-    found = []
-    for name in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{name}/status", encoding="utf-8", errors="replace") as status:
-            fields = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
-        found.append({field: fields[field].strip() for field in _STATUS_FIELDS})
-    return found
+    return [int(field) for field in _text(f"/proc/self/{name}").split()]
 
 
 def _this_thread() -> dict[str, str]:
@@ -173,14 +176,3 @@ def _is_terminal(number: int) -> bool:
         return os.isatty(number)
     except OSError:
         return False
-
-
-def _mounts() -> list[list[str]]:
-    """List the mounts as [mount point, options, propagation tags, file system]."""
-    found = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as table:
-        for line in table:
-            fields = line.split(" ")
-            dash = fields.index("-")
-            found.append([unescape(fields[4]), fields[5], " ".join(fields[6:dash]), fields[dash + 1]])
-    return found

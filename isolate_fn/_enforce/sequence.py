@@ -1,8 +1,8 @@
 """The order of set-up, as data: each step says why it stands where it does. The order is the security property.
 
-A short-lived process builds, once per plan, the tree that isolates share. Init completes it for one isolate and stays
-outside the user namespace; worker (and, in a sandbox block, tools) enters that last, so that code inside has no
-authority over its own mounts at all.
+A short-lived process builds, once per plan, the tree that isolates share. The spawner completes a copy of it for one
+isolate and forks init, which enters that and stays outside the user namespace; worker (and, in a sandbox block, tools)
+enters the user namespace last, so that code inside has no authority over its own mounts at all.
 """
 
 from __future__ import annotations
@@ -22,29 +22,38 @@ TEMPLATE_BUILDS: tuple[Step, ...] = (
     Step("template: read-only root", "after the last name was made in it", template.read_only_root),
 )
 
+# In the spawner, which goes back to its own mount namespace: a process that was just forked would copy every page that
+# this touches (decision 9).
+SPAWNER_BUILDS: tuple[Step, ...] = (
+    Step("host's /proc", "by handle, while the host's tree is still visible", namespaces.keep_old_proc),
+    Step("sources", "by handle, while the host's tree is still visible", rootfs.take_grants),
+    Step("file tree", "a private copy of the template's", rootfs.copy_tree),
+    Step("writable places", "before the orders, which may lie inside them", rootfs.writable_places),
+    Step("mounts", "the caller's, in the order given", rootfs.mount_grants),
+    Step("tree kept", "by handle: init is born in the spawner's own mount namespace", rootfs.keep_tree),
+    Step("namespaces", "init is born in these", namespaces.leave_namespaces),
+    Step("loopback", "needs the privilege over the new network namespace", namespaces.loopback_up),
+    Step("host name", "needs the privilege over the new UTS namespace", namespaces.name_the_host),
+)
+
 INIT_BUILDS: tuple[Step, ...] = (
     Step("death signal", "first: a dead spawner takes this process along", namespaces.die_with_the_spawner),
     Step("session", "before anything could open a terminal", namespaces.own_session),
-    Step("host's /proc", "by handle, while the host's tree is still visible", namespaces.keep_old_proc),
     Step("cgroup", "before memory is used that it should count", namespaces.join_cgroup),
     Step("out-of-memory score", "through the host's /proc: our own is read-only", namespaces.prefer_us_when_memory_is_short),
     Step("keyring", "keyrings are in no namespace; the filter denies keyctl later", namespaces.empty_keyring),
     Step("groups", "while the privilege to change them is there", privileges.leave_groups),
-    Step("sources", "by handle, while the host's tree is still visible", rootfs.take_grants),
     Step("/proc", "needs the new pid namespace, and the host's /proc still visible", rootfs.make_proc),
-    Step("namespaces", "the cgroup namespace must start at the group joined above", namespaces.leave_namespaces),
-    Step("loopback", "needs the privilege over the new network namespace", namespaces.loopback_up),
-    Step("file tree", "the host's tree is unreachable from here on", rootfs.enter_tree),
-    Step("writable places", "before the orders, which may lie inside them", rootfs.writable_places),
-    Step("mounts", "the caller's, in the order given", rootfs.mount_grants),
+    Step("cgroup namespace", "must start at the group joined above", namespaces.leave_cgroup_namespace),
+    Step("tree entered", "the host's tree is unreachable from here on", rootfs.enter_tree),
     Step("/proc mounted", "after the orders: it was made for nobody to cover", rootfs.attach_proc),
-    Step("host name", "needs the privilege over the new UTS namespace", namespaces.name_the_host),
 )
 
 WORKER_BUILDS: tuple[Step, ...] = (
     Step("death signal", "fork(2) clears it", namespaces.die_with_the_spawner),
+    Step("outer id", "while the privilege to change it is there", namespaces.take_outer_id),
     Step("user namespace", "last of the namespaces: it owns none of the others", namespaces.enter_user_namespace),
-    Step("user id", "the maps are written; until now the id was the caller's", privileges.become_inner_user),
+    Step("user id", "real and saved ids too, which may have been others", privileges.become_inner_user),
     Step("no nested user namespaces", "needs the capabilities over the new namespace", namespaces.no_nested_user_namespaces),
     Step("session", "its own, so that it cannot signal init's group", namespaces.own_session),
     Step("working directory", "before Landlock counts the walk", rootfs.working_directory),
@@ -70,8 +79,8 @@ WORKER_LOCKS: tuple[Step, ...] = (
 )
 
 INIT_LOCKS: tuple[Step, ...] = (
-    Step("init: capability locks", "needs CAP_SETPCAP, which the change of id could take", privileges.lock_capabilities),
-    Step("init: user id", "after the id maps were written with the privilege it gives up", privileges.become_outer_user),
+    Step("init: capability locks", "needs CAP_SETPCAP, which the change of id would take", privileges.lock_capabilities),
+    Step("init: user id", "after the roles were started with the privilege it gives up", privileges.become_outer_user),
     Step("init: capabilities", "init only waits from here on", privileges.empty_capabilities),
     Step("init: not dumpable", "hides init's memory and descriptors from the worker", privileges.not_dumpable),
     Step("init: death signal", "a change of id clears it", namespaces.die_with_the_spawner),

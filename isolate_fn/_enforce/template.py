@@ -44,7 +44,9 @@ def build_root(scene: Scene) -> None:
     """Mount a small tmpfs that will hold nothing but mount points, links and a few lines of /etc."""
     stage = next(path for path in _STAGES if os.path.isdir(path))
     text = sum(len(order.data) for order in scene.plan.mounts)
-    options = f"size={_ROOT_SIZE + 2 * text},nr_inodes=65536,mode=755"
+    # A module and what it is compiled to, each in whole pages.
+    modules = sum(4 * order.size + 16384 for order in scene.plan.mounts if order.kind == "copy")
+    options = f"size={_ROOT_SIZE + 2 * text + modules},nr_inodes=65536,mode=755"
     calls.mount("tmpfs", stage, "tmpfs", k.MS_NOSUID | k.MS_NODEV, options)
     scene.root = os.open(stage, k.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     scene.own_devices = {os.fstat(scene.root).st_dev}

@@ -7,8 +7,11 @@ by string.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import stat
+from importlib.util import cache_from_source
 
 from isolate_fn._enforce.idmap import mapping_namespace
 from isolate_fn._enforce.scene import Scene
@@ -37,16 +40,20 @@ def take(scene: Scene, order: MountOrder) -> int:
             return -1
         call = f"{failure.filename} of {order.source!r} ({order.origin})"
         raise OSError(failure.errno, failure.strerror, call) from None
-    if scene.start.idmap_from >= 0 and needs_own_ids(order):
-        _remap(scene, order, tree)
-    if scene.plan.mount_api == "detached":
-        calls.mount_setattr(tree, "", _attributes(order), recursive=order.is_directory)
+    try:
+        if scene.start.idmap_from >= 0 and needs_own_ids(order):
+            _remap(scene, order, tree)
+        if scene.plan.mount_api == "detached":
+            calls.mount_setattr(tree, "", _attributes(order), recursive=order.is_directory)
+    except BaseException:
+        os.close(tree)
+        raise
     return tree
 
 
 def _removed(order: MountOrder, failure: OSError) -> bool:
     """True where an editor or an update took away or replaced what nobody granted by name."""
-    return failure.errno == errno.ENOENT and order.kind == "bind" and not order.granted
+    return failure.errno == errno.ENOENT and order.kind in ("bind", "copy") and not order.granted
 
 
 def needs_own_ids(order: MountOrder) -> bool:
@@ -94,13 +101,16 @@ def place_order(scene: Scene, order: MountOrder, tree: int) -> None:
 
 def _bind(scene: Scene, order: MountOrder, tree: int) -> None:
     target = place(scene, order.destination, directory=order.is_directory)
-    calls.move_mount(tree, target, "")
-    os.close(target)
-    os.close(tree)
+    try:
+        calls.move_mount(tree, target, "")
+    finally:
+        os.close(target)
     if scene.plan.mount_api == "classic":
         mounted = place(scene, order.destination, directory=order.is_directory)
-        _remount(scene, order, os.readlink(f"self/fd/{mounted}", dir_fd=scene.old_proc))
-        os.close(mounted)
+        try:
+            _remount(scene, order, os.readlink(f"self/fd/{mounted}", dir_fd=scene.old_proc))
+        finally:
+            os.close(mounted)
 
 
 def _remount(scene: Scene, order: MountOrder, top: str) -> None:
@@ -149,22 +159,56 @@ def _tmpfs(scene: Scene, order: MountOrder, tree: int) -> None:
     attributes = k.MOUNT_ATTR_NOSUID | k.MOUNT_ATTR_NODEV | (k.MOUNT_ATTR_NOEXEC if order.noexec else 0)
     options = (("size", str(order.size)), ("nr_inodes", str(scene.plan.rootfs_inodes)), ("mode", "1777"))
     made = calls.detached_mount("tmpfs", options, attributes)
-    scene.own_devices.add(os.fstat(made).st_dev)
-    _bind(scene, order._replace(read_only=False), made)
+    try:
+        scene.own_devices.add(os.fstat(made).st_dev)
+        _bind(scene, order._replace(read_only=False), made)
+    finally:
+        os.close(made)
 
 
 def _file(scene: Scene, order: MountOrder, tree: int) -> None:
     parent, name = _parent(scene, order.destination)
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444, dir_fd=parent)
+    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=parent)
+    finally:
+        os.close(parent)
     with open(descriptor, "wb") as file:
         file.write(order.data)
-    os.close(parent)
+
+
+def _copy(scene: Scene, order: MountOrder, tree: int) -> None:
+    """Copy a module of the program, and what the interpreter has compiled it to, with the times that tie the two."""
+    place_copy(scene, order.source, order.destination)
+    if order.source.endswith(".py"):
+        with contextlib.suppress(FileNotFoundError, NotImplementedError):
+            place_copy(scene, cache_from_source(order.source), cache_from_source(order.destination))
+
+
+def place_copy(scene: Scene, source: str, destination: str) -> None:
+    """Copy one regular file; no link is followed on the way to it, and none by its name."""
+    resolve = k.RESOLVE_NO_SYMLINKS | k.RESOLVE_NO_MAGICLINKS
+    with open(calls.openat2(k.AT_FDCWD, source, os.O_RDONLY | os.O_NONBLOCK, resolve), "rb") as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(errno.ENOENT, "is no longer a regular file", "openat2")
+        data = file.read(state.st_size)
+    parent, name = _parent(scene, destination)
+    try:
+        made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=parent)
+    finally:
+        os.close(parent)
+    with open(made, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.utime(made, ns=(state.st_mtime_ns, state.st_mtime_ns))
 
 
 def _symlink(scene: Scene, order: MountOrder, tree: int) -> None:
     parent, name = _parent(scene, order.destination)
-    os.symlink(order.source, name, dir_fd=parent)
-    os.close(parent)
+    try:
+        os.symlink(order.source, name, dir_fd=parent)
+    finally:
+        os.close(parent)
 
 
 def _directory(scene: Scene, order: MountOrder, tree: int) -> None:
@@ -176,6 +220,7 @@ _PLACERS = {
     "device": _bind,
     "tmpfs": _tmpfs,
     "file": _file,
+    "copy": _copy,
     "symlink": _symlink,
     "directory": _directory,
 }

@@ -87,17 +87,18 @@ def compile_plan(
     check_engine(policy, features)
     network = policy.network is True
     writable = sharing.own_places(policy.cwd)
+    once = sharing.shared(mounts, policy.cwd)
+    mounts = sharing.without_own_copies(mounts, once)
     landlock, landlock_tools, landlock_init, dropped = _landlock(policy, features, (*mounts, *_DEVICES), writable)
     seccomp = features.seccomp and NoSeccomp not in policy.accept
     on_denied = "kill" if policy.on_denied == "kill" else "errno"
     if policy.on_denied == "report":
         dropped += ("on_denied='report': denied system calls fail with their errno, but are not recorded yet",)
     own_network = not (network or HostNetwork in policy.accept)
-    once = sharing.shared(mounts, policy.cwd)
     directories, files = sharing.mount_points(mounts, once, policy.cwd)
     plan = Plan(
         name=policy.name or "",
-        mounts=tuple(mounts),
+        mounts=mounts,
         shared=once,
         mount_points=directories,
         file_points=files,

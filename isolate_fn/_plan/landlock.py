@@ -70,8 +70,11 @@ def landlock_wanted(
         rules["/proc"] = int(_READ)
     for order in orders:
         access = _access(order, exec)
-        if access:
-            rules[order.destination] = int(access)
+        if order.kind == "copy":  # one rule for all modules of a directory, which holds nothing else of ours
+            directory = order.destination.rpartition("/")[0] or "/"
+            rules[directory] = rules.get(directory, 0) | int(_READ)
+        elif access:
+            rules[order.destination] = rules.get(order.destination, 0) & int(_READ) | int(access)
     for path in writable:
         rules[path] = rules.get(path, 0) | int(_READ | _WRITE)
     return LandlockOrders(

@@ -174,7 +174,7 @@ def _replaces(index: int, mount: Mount, order: MountOrder, place: str, other: Mo
     """
     if other.destination not in (place, order.destination) and not is_within(other.destination, place):
         return False
-    if other.kind != "bind":
+    if other.kind not in ("bind", "copy"):
         # A synthetic file or a link of the runtime: whoever mounts /etc or /etc/hosts wants theirs.
         return True
     same = order.source + other.destination.removeprefix(place)

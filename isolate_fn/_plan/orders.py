@@ -13,13 +13,13 @@ class MountOrder(NamedTuple):
     """One entry of the isolate's file tree; entries are carried out in order.
 
     Attributes:
-        kind: ``"bind"``, ``"tmpfs"``, ``"file"``, ``"symlink"``, ``"device"`` or ``"directory"``.
+        kind: ``"bind"``, ``"tmpfs"``, ``"file"``, ``"copy"``, ``"symlink"``, ``"device"`` or ``"directory"``.
         destination: absolute, normalised path inside the new root (no ``..``, no ``.``, no trailing slash).
-        source: host path with every symlink already resolved (bind, device), or the target text (symlink).
+        source: host path with every symlink already resolved (bind, copy, device), or the target text (symlink).
         read_only: bind and tmpfs: make it and everything mounted below it read-only.
         noexec: bind and tmpfs: refuse execve(2) and executable mappings of files below it.
         is_directory: bind: the source is a directory (else a file; the mount point is then made as a file).
-        size: tmpfs: bytes.
+        size: tmpfs: bytes. copy: bytes of the source when it was looked at.
         data: file: its content.
         granted: True when the user asked for it (a mount word), False for the runtime's own mounts.
         origin: which word asked for it, for error messages: ``"mounts[2] ro('/data')"`` or ``"runtime: stdlib"``.

@@ -26,13 +26,21 @@ def shared(mounts: Sequence[MountOrder], cwd: str) -> tuple[bool, ...]:
     own = list(own_places(cwd))
     found = []
     for order in mounts:
-        text = order.kind in ("file", "symlink", "directory")
-        once = (text or not (order.granted or order.remap)) and order.kind != "tmpfs"
+        text = order.kind in ("file", "copy", "symlink", "directory")
+        once = (text or not (order.granted or order.remap)) and order.kind != "tmpfs"  # a copy needs no other ids
         once = once and not any(_within(order.destination, root) for root in own)
         if not once:
             own.append(order.destination)
         found.append(once)
     return tuple(found)
+
+
+def without_own_copies(mounts: Sequence[MountOrder], is_shared: Sequence[bool]) -> tuple[MountOrder, ...]:
+    """Return the orders with binds for the copies that each isolate would have to make again."""
+    return tuple(
+        order if once or order.kind != "copy" else order._replace(kind="bind", size=0)
+        for order, once in zip(mounts, is_shared, strict=True)
+    )
 
 
 def mount_points(

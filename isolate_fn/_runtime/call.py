@@ -70,9 +70,12 @@ def run(
     try:
         make_ready(isolate, prepared)
         deadline = None if terms.timeout is None else time.monotonic() + terms.timeout
-        answer = converse(isolate, prepared, signature, encoded, deadline, after_sending=_refill(prepared))
-        keep = terms.reuse == 0 or isolate.calls < terms.reuse
+        serves_on = terms.reuse == 0 or isolate.calls + 1 < terms.reuse
+        answer = converse(isolate, prepared, signature, encoded, deadline, _refill(prepared), last=not serves_on)
+        if answer.kind is Kind.RESULT and not serves_on:
+            isolate.condemn()  # it dies while the answer is read
         isolate.drain()
+        keep = serves_on
         return outcome.judge(answer, isolate, prepared, signature)
     except OutOfTime:
         raise outcome.timed_out(terms.timeout or 0.0, isolate, prepared) from None
@@ -137,7 +140,7 @@ def make_ready(isolate: Isolate, prepared: Prepared) -> None:
             isolate.step(latest)
         if not prepared.unchecked:
             verify(said, prepared.plan)
-            verify_init(isolate.told["stands"], prepared.plan)
+            verify_init(isolate.told["built"][1], prepared.plan)
     except OutOfTime:
         raise SetupError("build the isolate", "poll", 0, f"it took longer than {SETUP_SECONDS:.0f} s") from None
     except Ended:
@@ -153,8 +156,19 @@ def converse(
     encoded: EncodedCall,
     deadline: float | None,
     after_sending: Callable[[], None],
+    *,
+    last: bool = False,
 ) -> Frame:
     """Send one call, give the worker shared memory if it asks, and return its one answer.
+
+    Args:
+        isolate: it.
+        prepared: the policy.
+        signature: of the function.
+        encoded: the call.
+        deadline: by time.monotonic(), None for none.
+        after_sending: done while the worker works.
+        last: the worker may end after its answer.
 
     Raises:
         OutOfTime, TooMuchOutput, Ended; LimitExceeded: the result is too big; TransportError: it broke the protocol.
@@ -163,7 +177,7 @@ def converse(
     limit = prepared.terms.limits.result
     isolate.fresh_reader(limit)
     isolate.calls += 1
-    _send(isolate, signature, encoded, deadline)
+    _send(isolate, signature, encoded, deadline, last=last)
     after_sending()
     arena = -1
     size = 0
@@ -183,13 +197,13 @@ def converse(
             os.close(arena)
 
 
-def _send(isolate: Isolate, signature: Signature, encoded: EncodedCall, deadline: float | None) -> None:
+def _send(
+    isolate: Isolate, signature: Signature, encoded: EncodedCall, deadline: float | None, *, last: bool
+) -> None:
     from isolate_fn._transport.memory import seal_for_child
 
-    told = b'{"trust_result": %s, "encoders": %s}' % (
-        b"true" if signature.trust else b"false",
-        b"true" if signature.encoders else b"false",
-    )
+    words = {"trust_result": signature.trust, "encoders": bool(signature.encoders), "last": last}
+    told = json.dumps(words).encode()
     buffers: list[Buffer] = [encoded.payload, *([signature.encoders] if signature.encoders else []), *encoded.buffers]
     if sum(map(length_of, buffers)) < ARENA_FROM:
         isolate.send(pack(Kind.CALL, told, buffers), -1, deadline)

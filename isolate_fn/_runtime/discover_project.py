@@ -1,10 +1,10 @@
 """What of the user's own directories an isolate sees: importable packages and modules, nothing beside.
 
 A directory on ``sys.path`` is never mounted itself: ``.env``, ``.git`` and data lie there too, and what is
-put there later would show up inside. Mounted are, one by one,
+put there later would show up inside. Shown are, one by one,
 
-- packages: directories with ``__init__``, whole, with the data files inside them;
-- modules: files that Python can import;
+- packages: directories with ``__init__``, mounted whole, with the data files inside them;
+- modules: files that Python can import, copied (again when they change);
 - namespace packages: directories without ``__init__`` that hold packages or modules, by the same rule;
 - metadata of installed distributions (``*.egg-info``, ``*.dist-info``), which `importlib.metadata` reads.
 
@@ -95,7 +95,7 @@ def add_importable(tree: Tree, path: str) -> None:
             if not entry.name.startswith("."):
                 add_importable(tree, entry.path)
     else:
-        tree.add(path, "the program's modules")
+        tree.add(path, "the program's modules", may_copy=True)
 
 
 def _importable(directory: str, depth: int) -> Iterator[str]:

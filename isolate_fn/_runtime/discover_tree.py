@@ -15,6 +15,10 @@ from isolate_fn.errors import SetupError
 
 # More than any sane project has; each mount costs time in every isolate. fs.mount-max is 100000.
 MOST_MOUNTS = 1000
+# Modules up to this size (bytes) are copied, as long as all of them stay below the second: a mount of each would cost
+# time in every isolate, a copy only once.
+_COPIED_UP_TO = 1 << 18
+_COPIED_IN_ALL = 32 << 20
 # The kernel's own limit of links in one path (MAXSYMLINKS, path_resolution(7)).
 _MOST_LINKS = 40
 
@@ -30,16 +34,18 @@ class Tree:
 
     def __init__(self) -> None:
         self._binds: dict[str, MountOrder] = {}
+        self._copied = 0
         self._links: dict[str, str] = {}
         self._files: dict[str, MountOrder] = {}
         self._known_links: dict[str, str | None] = {}
 
-    def add(self, path: str, origin: str) -> bool:
+    def add(self, path: str, origin: str, *, may_copy: bool = False) -> bool:
         """Show a file or directory, by the path given and by its real one.
 
         Args:
             path: absolute path outside.
             origin: what it is, for error messages.
+            may_copy: show a small file by a copy of it, which everybody inside may read.
 
         Returns:
             Whether it exists; nothing is added otherwise.
@@ -49,17 +55,23 @@ class Tree:
         """
         links: list[tuple[str, str]] = []
         real = self.resolve(path, links)
-        mode = _mode(real)
+        state = _state(real)
+        mode = state.st_mode if state else 0  # what cannot be reached Python could not import either
         if real == "/" or not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
             return False
         self._links.update(links)
         if not self.covers(real):
             directory = stat.S_ISDIR(mode)
-            origin = f"runtime: {origin}"
+            size = state.st_size if state else 0
+            copy = may_copy and not directory and size <= _COPIED_UP_TO and self._copied + size <= _COPIED_IN_ALL
             self._binds[real] = MountOrder(
-                "bind", real, real, is_directory=directory, origin=origin, remap=_only_ours(mode)
+                "bind", real, real, is_directory=directory, origin=f"runtime: {origin}", remap=_only_ours(mode)
             )
-            self._check_count(path)
+            if copy:
+                self._copied += size
+                self._binds[real] = self._binds[real]._replace(kind="copy", size=size)
+            else:
+                self._check_count(path)
         return True
 
     def add_link(self, path: str) -> bool:
@@ -134,7 +146,7 @@ class Tree:
         return self._known_links[path]
 
     def _check_count(self, path: str) -> None:
-        if len(self._binds) > MOST_MOUNTS:
+        if sum(order.kind == "bind" for order in self._binds.values()) > MOST_MOUNTS:
             raise SetupError(
                 "find the program's modules",
                 f"mount {path!r} as one of more than {MOST_MOUNTS} single files and directories",
@@ -144,9 +156,8 @@ class Tree:
             )
 
 
-def _mode(path: str) -> int:
-    """Return the kind of file, 0 for what cannot be reached: then Python could not import it either."""
+def _state(path: str) -> os.stat_result | None:
     try:
-        return os.stat(path).st_mode
+        return os.stat(path)
     except OSError:
-        return 0
+        return None

@@ -83,14 +83,19 @@ class Ends:
             os.close(self.cgroup)
             self.cgroup = -1
 
+    def condemn(self) -> None:
+        """Kill init, and with it everything in its pid namespace, without waiting for that."""
+        if self.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
     def kill(self) -> None:
         """Kill init, and with it everything in its pid namespace; wait until it is gone."""
         self.close_child_ends()
         if self.pidfd < 0:
             self._end_unborn()
             return
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        self.condemn()
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
         poll.poll(_KILL_SECONDS * 1000)

@@ -7,40 +7,36 @@ exits, for whatever reason, the kernel kills everything else in the pid namespac
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import json
 import os
 import select
-import signal
-import socket
 from typing import Any, NoReturn
 
-from isolate_fn._enforce import namespaces, selfcheck
+from isolate_fn._enforce import selfcheck
 from isolate_fn._enforce.scene import Scene, StepFailed, carry_out
 from isolate_fn._enforce.sequence import INIT_BUILDS, INIT_LOCKS
-from isolate_fn._plan.orders import Plan, Start
 from isolate_fn._runtime.watch import Watch
 from isolate_fn._sys import calls
 
 _STATUS, _DISK = 3, 4  # where init keeps its two descriptors
 
 
-def run(plan: Plan, start: Start, descriptors: dict[str, int]) -> NoReturn:
+def run(scene: Scene) -> NoReturn:
     """Build the isolate and stay until it ends. Never returns into the spawner's code."""
     code = 1
     try:
-        code = _run(Scene(plan, start, descriptors))
+        code = _run(scene)
     except StepFailed as failure:
-        _say(descriptors["status"], {"failed": [failure.step, failure.call, failure.code, failure.detail]})
+        _say(scene.descriptors["status"], {"failed": [failure.step, failure.call, failure.code, failure.detail]})
     except BaseException as failure:  # a bug of ours: told to the caller, then gone
         text = f"{type(failure).__name__}: {failure}"
-        _say(descriptors["status"], {"failed": ["init", "", 0, text]})
+        _say(scene.descriptors["status"], {"failed": ["init", "", 0, text]})
     finally:
         os._exit(code)
 
 
 def _run(scene: Scene) -> int:
-    status = scene.descriptors["status"]
-    _introduce(status)
     carry_out(INIT_BUILDS, scene)
     if scene.plan.memory and not scene.has_proc and "cgroup" not in scene.descriptors:
         raise StepFailed("memory limit", "", 0, "memory can be watched neither through /proc nor by a cgroup here")
@@ -53,61 +49,32 @@ def _run(scene: Scene) -> int:
     carry_out(tuple(locks), scene)
     found = selfcheck.init_before_the_filter(scene)
     carry_out((last,), scene)
-    _say(status, {"stands": selfcheck.init_under_the_filter(found)})
-    _say(status, {"built": scene.notes})
+    _say(status, {"built": [scene.notes, selfcheck.init_under_the_filter(found)]})
     return _wait(status, wake, roles, watch)
 
 
 def _wake_on_child() -> int:
     """Return a pipe that becomes readable when a child ends; made before the filter denies pipes."""
     wake, wake_there = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(wake_there, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    _signal.set_wakeup_fd(wake_there, warn_on_full_buffer=False)
+    _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
     return wake
 
 
-def _introduce(status: int) -> None:
-    """Send the caller a handle of this process: kills by it cannot hit a reused pid."""
-    handle = os.pidfd_open(os.getpid())
-    with _borrowed(status) as connection:
-        socket.send_fds(connection, [b'{"hello": 1}'], [handle])
-        connection.detach()
-    os.close(handle)
-
-
-def _borrowed(descriptor: int) -> socket.socket:
-    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, descriptor)
-
-
 def _start_role(scene: Scene, role: str) -> int:
-    """Fork one role process, write its id maps from outside, and let it go on."""
-    ready_here, ready_there = os.pipe()
-    go_there, go_here = os.pipe()
     pid = os.fork()
     if pid == 0:
         from isolate_fn._runtime import worker
 
         scene.role = role
-        scene.descriptors = {**scene.descriptors, "map_ready": ready_there, "map_go": go_there}
         worker.run(scene)
-    os.close(ready_there)
-    os.close(go_there)
-    name = os.read(ready_here, 32).decode()
-    if name:
-        try:
-            namespaces.write_id_maps(scene, name)
-        except OSError as failure:
-            raise StepFailed("id maps", str(failure.filename), failure.errno or 0, str(failure.strerror)) from None
-        os.write(go_here, b"1")
-    os.close(ready_here)
-    os.close(go_here)
     return pid
 
 
 def _let_go(scene: Scene) -> None:
     """Close everything but two: init holding the worker's channel would hide its end from the caller."""
     kept = [os.dup(descriptor) for descriptor in (scene.descriptors["status"], scene.disk) if descriptor >= 0]
-    while min(kept) <= _DISK:
+    while min(kept) < _STATUS + len(kept):
         kept = [os.dup(descriptor) for descriptor in kept]
     for number, descriptor in enumerate(kept, _STATUS):
         os.dup2(descriptor, number, inheritable=False)

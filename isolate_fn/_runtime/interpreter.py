@@ -19,7 +19,8 @@ def prepare(plan: Plan, *, tools: bool) -> None:
         plan: the orders.
         tools: this process only starts tools; modules of the caller are not needed.
     """
-    os.environ.update(HOME=plan.cwd, TMPDIR="/tmp", PWD=plan.cwd)
+    for name, value in (("HOME", plan.cwd), ("TMPDIR", "/tmp"), ("PWD", plan.cwd)):  # update() would ask ABCs first
+        os.environ[name] = value
     if tools:
         return
     sys.path[:] = plan.sys_path

@@ -4,10 +4,11 @@ Two stages. The first enters a mount namespace in which the interpreter's own fi
 without privileges, the user namespace that allows this), and executes it again from there: from then on
 ``/proc/self/exe`` of every isolate leads to a read-only mount (CVE-2019-5736 and its relatives chmod, utime, setxattr).
 It does so in a child that is PID 1 of a pid namespace: whatever ends the spawner, SIGKILL included, ends its isolates,
-and the caller has no child of its own to reap. The second stage is the spawner. (A third starts a worker
+and the caller has no child of its own to reap. It also leaves the namespaces that isolates will leave: without privileges
+there is no way back into the host's. The second stage is the spawner. (A third starts a worker
 with ``fresh_exec``.)
 
-Run as ``python -I -S launcher.py STAGE CONTROL``; what else it needs to know comes over the control socket first, so
+Run as ``python -I -S launcher.py 1 MODE NAMESPACES``; what else it needs to know comes over the control socket first, so
 the argument vector tells nothing.
 """
 
@@ -27,13 +28,14 @@ def _first_stage() -> None:
     uid, gid = os.geteuid(), os.getegid()
     executable = os.path.realpath(f"/proc/{os.getpid()}/exe")
     if sys.argv[2] == "own":
-        calls.unshare(k.CLONE_NEWUSER | k.CLONE_NEWNS | k.CLONE_NEWPID)
+        calls.unshare(k.CLONE_NEWUSER | k.CLONE_NEWNS | k.CLONE_NEWPID | int(sys.argv[3]))
         # As 0, or the second exec would take the new capabilities away again (capabilities(7)); only our code runs so.
         for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
             with open(f"/proc/self/{name}", "w", encoding="ascii") as target:
                 target.write(text)
     else:
-        calls.unshare(k.CLONE_NEWNS | k.CLONE_NEWPID)
+        calls.unshare(k.CLONE_NEWNS | k.CLONE_NEWPID | int(sys.argv[3]))
+    os.chdir("/")
     # Slave: what the host mounts later can still be granted; nothing mounted here reaches the host.
     calls.mount("", "/", flags=k.MS_REC | k.MS_SLAVE)
     calls.mount(executable, executable, flags=k.MS_BIND)
@@ -41,7 +43,7 @@ def _first_stage() -> None:
     calls.mount("", executable, flags=k.MS_REMOUNT | k.MS_BIND | k.MS_RDONLY | flags)
     if os.fork():
         os._exit(0)
-    os.execv(executable, [sys.orig_argv[0], "-I", "-S", __file__, "2", sys.argv[2]])  # noqa: S606
+    os.execv(executable, [sys.orig_argv[0], "-I", "-S", __file__, "2"])  # noqa: S606
 
 
 def _locked_flags(path: str) -> int:
@@ -86,7 +88,7 @@ def _second_stage() -> None:
             "(set OPENBLAS_NUM_THREADS=1, OMP_NUM_THREADS=1 in env=..., or do not preload it)"
         )
     os.write(_CONTROL, b"+\n")
-    spawner.main(_CONTROL, told["idle_timeout"])
+    spawner.main(_CONTROL, told["idle_timeout"], told["namespaces"])
 
 
 def _inside() -> None:

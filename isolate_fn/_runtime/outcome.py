@@ -40,7 +40,7 @@ def enforcement_of(isolate: Isolate, prepared: Prepared) -> Enforcement:
     """Return what is in force in this isolate, with what init and worker had to leave out."""
     from dataclasses import replace
 
-    notes = [*(isolate.told.get("built") or []), *((isolate.ready or {}).get("notes") or [])]
+    notes = [*(isolate.told.get("built") or [[]])[0], *((isolate.ready or {}).get("notes") or [])]
     return replace(
         prepared.enforcement,
         uid=ids.host_uid(prepared.features, isolate.start.outer_id),
@@ -193,7 +193,7 @@ def _by_status(status: int, isolate: Isolate, prepared: Prepared, report: Report
 _REMEDIES = {
     "sources": "see that the source still exists and has not become a symbolic link since the first call",
     "mounts": "see that the mount point exists inside the mount that covers it",
-    "id maps": "the caller's user namespace must allow one more id map",
+    "user namespace": "the caller's user namespace must allow one more below it, with one id mapped",
     "memory limit": "run where /proc is not masked or a cgroup is delegated, or leave Limits(memory=...) out",
     "cgroup": "see that the delegated cgroup still exists",
     "namespaces": "this user may create too few namespaces; see the sysctls user.max_*_namespaces",

@@ -28,15 +28,22 @@ def runs(function: Callable[..., Any]) -> bool:
 
 
 def serve(channel: WorkerChannel, idle_timeout: float) -> None:
-    """Answer calls until the caller closes the channel, or none came for ``idle_timeout`` seconds (0 waits for ever)."""
+    """Answer calls until the caller closes the channel, or none came for ``idle_timeout`` seconds (0 waits for ever).
+
+    After the one that the caller calls the last there is nothing to wait for: the caller kills the isolate anyway, but
+    need not wait for this process to die then.
+    """
     global serving
     serving = True
     while channel.wait(idle_timeout or None) and (frame := channel.receive()) is not None:
-        _answer(channel, frame)
+        last = _answer(channel, frame)
         del frame  # its buffers are the arguments of a call that is over
+        if last:
+            break
 
 
-def _answer(channel: WorkerChannel, frame: Frame) -> None:
+def _answer(channel: WorkerChannel, frame: Frame) -> bool:
+    """Answer one call; return whether it was the last."""
     import json
 
     told = json.loads(frame.json)
@@ -55,6 +62,7 @@ def _answer(channel: WorkerChannel, frame: Frame) -> None:
         kind, body, buffers = _describe(error)
     _flush()
     channel.send(kind, body, buffers)
+    return bool(told["last"])
 
 
 def _call(frame: Frame, *, encoders: bool) -> tuple[Any, Any]:

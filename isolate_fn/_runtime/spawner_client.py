@@ -9,7 +9,6 @@ import pickle
 import select
 import signal
 import socket
-import struct
 import threading
 import time
 from collections.abc import Sequence
@@ -17,12 +16,13 @@ from typing import NamedTuple
 
 from isolate_fn._plan.orders import Plan, Start
 from isolate_fn._runtime import lifetime
+from isolate_fn._runtime.control import HEADER, PLAN, START
+from isolate_fn._sys import constants as k
 from isolate_fn._sys.features import Features
 from isolate_fn.errors import InternalError, SetupError, Unsupported
 
-_HEADER = struct.Struct("=BI")
-_PLAN, _START = 1, 2
 START_SECONDS = 60.0
+SPAWNER_NAMESPACES = k.CLONE_NEWNET | k.CLONE_NEWIPC | k.CLONE_NEWUTS
 _PLANS_KEPT = 200  # fewer than the spawner keeps
 _LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launcher.py")
 
@@ -36,6 +36,7 @@ class SpawnerKey(NamedTuple):
         preload: modules it imports once.
         sys_path: where it finds them.
         domain: name of the trust domain; empty for the common one.
+        namespaces: CLONE_NEW* flags of those that it enters for its isolates, and so must have of its own to go back to.
         idle_timeout: seconds.
     """
 
@@ -45,6 +46,7 @@ class SpawnerKey(NamedTuple):
     sys_path: tuple[str, ...]
     domain: str
     idle_timeout: float
+    namespaces: int
 
 
 class SpawnerGone(Exception):
@@ -94,7 +96,7 @@ class SpawnerClient:
         try:
             pid = os.posix_spawn(
                 interpreter,
-                [interpreter, "-I", "-S", _LAUNCHER, "1", mode],
+                [interpreter, "-I", "-S", _LAUNCHER, "1", mode, str(self.key.namespaces)],
                 dict(self.key.environment),
                 file_actions=actions,
                 setsid=True,
@@ -108,7 +110,12 @@ class SpawnerClient:
         finally:
             os.close(high)
         told = pickle.dumps(
-            {"sys_path": list(self.key.sys_path), "preload": self.key.preload, "idle_timeout": self.key.idle_timeout}
+            {
+                "sys_path": list(self.key.sys_path),
+                "preload": self.key.preload,
+                "idle_timeout": self.key.idle_timeout,
+                "namespaces": self.key.namespaces,
+            }
         )
         # The other end may be dead already; its last words are read below.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -147,7 +154,7 @@ class SpawnerClient:
         """
         with self.lock:
             try:
-                self._send(_START, start._replace(plan_id=self._number_of(plan)), descriptors)
+                self._send(START, start._replace(plan_id=self._number_of(plan)), descriptors)
             except (BrokenPipeError, ConnectionResetError) as gone:
                 raise SpawnerGone from gone
             except OSError as failure:
@@ -161,14 +168,14 @@ class SpawnerClient:
         if known is None:
             self.count += 1
             known = self.numbers[id(plan)] = (self.count, plan)
-            self._send(_PLAN, known, ())
+            self._send(PLAN, known, ())
             if len(self.numbers) > _PLANS_KEPT:
                 del self.numbers[next(iter(self.numbers))]
         return known[0]
 
     def _send(self, kind: int, body: object, descriptors: Sequence[int]) -> None:
         payload = pickle.dumps(body, 5)
-        message = _HEADER.pack(kind, len(payload)) + payload
+        message = HEADER.pack(kind, len(payload)) + payload
         if descriptors:
             sent = socket.send_fds(self.control, [message], descriptors, socket.MSG_NOSIGNAL)
         else:

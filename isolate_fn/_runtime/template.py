@@ -4,19 +4,57 @@ from __future__ import annotations
 
 import os
 import pickle
-from typing import NoReturn
+import time
+from typing import NamedTuple, NoReturn
 
 from isolate_fn._enforce.scene import Scene, StepFailed, carry_out
 from isolate_fn._enforce.sequence import TEMPLATE_BUILDS
 from isolate_fn._plan.orders import Plan, Start
 
+_LOOK_AGAIN = 1.0  # seconds for which modules of the program count as unchanged
 
-def build(plan: Plan, start: Start) -> int:
-    """Return a descriptor of a mount namespace whose root is the plan's shared tree.
+
+class Template(NamedTuple):
+    """The shared tree of one plan.
+
+    Attributes:
+        namespace: descriptor of a mount namespace whose root it is.
+        modules: what the copied modules looked like before they were copied.
+        looked: when, by time.monotonic().
+    """
+
+    namespace: int
+    modules: tuple[object, ...]
+    looked: float
+
+
+def current(known: Template | None, plan: Plan, start: Start) -> Template:
+    """Return the shared tree of a plan: the one there is, or a new one where there is none or its modules have changed.
 
     Raises:
         StepFailed: a step of the builder failed.
     """
+    now = time.monotonic()
+    if known is not None and now < known.looked + _LOOK_AGAIN:
+        return known
+    modules = tuple(_look(order.source) for order in plan.mounts if order.kind == "copy")
+    if known is not None and known.modules == modules:
+        return known._replace(looked=now)
+    made = Template(_build_apart(plan, start), modules, now)
+    if known is not None:
+        os.close(known.namespace)
+    return made
+
+
+def _look(path: str) -> object:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _build_apart(plan: Plan, start: Start) -> int:
     here, there = os.pipe2(os.O_CLOEXEC)
     hold, held = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()

@@ -16,6 +16,7 @@ from typing import Any
 
 from isolate_fn._enforce.selfcheck import NAMESPACES
 from isolate_fn._plan.orders import Plan
+from isolate_fn._runtime.said import taken_apart
 from isolate_fn._sys import constants as k
 from isolate_fn.errors import SetupError
 
@@ -266,7 +267,11 @@ def verify(said: dict[str, Any], plan: Plan) -> None:
     Raises:
         SetupError: names every check that failed. The function has not been sent.
     """
-    _refuse("self-check of the worker", refusals(said, plan))
+    try:
+        wrong = refusals(taken_apart(said), plan)
+    except (TypeError, ValueError, IndexError) as malformed:
+        wrong = [f"its report cannot be read: {malformed}"]
+    _refuse("self-check of the worker", wrong)
 
 
 def verify_init(said: dict[str, Any], plan: Plan) -> None:

@@ -6,12 +6,12 @@ come afterwards.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import fcntl
 import gc
 import os
 import pickle
-import signal
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -80,6 +80,7 @@ def _serve(scene: Scene) -> None:
     ready = _stand_behind_walls(scene)
     channel = WorkerChannel(limits.CHANNEL)
     channel.send(Kind.READY, _json(ready))
+    interpreter.prepare(scene.plan, tools=scene.role == "tools")  # while the caller looks at the report
     if scene.role == "tools":
         from isolate_fn._runtime import tools
 
@@ -98,16 +99,17 @@ def _json(value: Any) -> bytes:
 
 
 def _ordinary_signals() -> None:
-    """Undo what the spawner set: code inside may expect the usual dispositions and an empty mask."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    """Undo what the spawner set: code inside may expect the usual dispositions.
+
+    By the module below ``signal``, which converts nothing to enums; the mask has been empty since the spawner's start.
+    """
+    _signal.set_wakeup_fd(-1)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
 
 def _stand_behind_walls(scene: Scene) -> dict[str, Any]:
     carry_out(WORKER_RESTRICTS, scene)
-    interpreter.prepare(scene.plan, tools=scene.role == "tools")
     # What it tries would succeed, and change what is found, where a test has taken the wall away.
     checked = "self-check" not in scene.plan.removed
     found = selfcheck.before_the_filter(scene) if checked else {}

@@ -7,7 +7,7 @@ import os
 import struct
 
 from isolate_fn._sys import constants as k
-from isolate_fn._sys.libc import bind, syscall
+from isolate_fn._sys.libc import bind, bind_syscall
 
 # Numbers of the calls libc does not wrap. From 424 on every architecture shares one numbering.
 _PER_ARCHITECTURE = {
@@ -25,14 +25,26 @@ _setns = bind("setns", ctypes.c_int, ctypes.c_int)
 _mount = bind("mount", *([ctypes.c_char_p] * 3), ctypes.c_ulong, ctypes.c_char_p)
 _umount2 = bind("umount2", ctypes.c_char_p, ctypes.c_int)
 _prctl = bind("prctl", ctypes.c_int, *([ctypes.c_ulong] * 4))
-_capset = bind("capset", ctypes.c_void_p, ctypes.c_void_p)
+_capset = bind("capset", ctypes.c_char_p, ctypes.c_char_p)
 _capget = bind("capget", ctypes.c_void_p, ctypes.c_void_p)
 _sethostname = bind("sethostname", ctypes.c_char_p, ctypes.c_size_t)
 _fflush = bind("fflush", ctypes.c_void_p)
 
-
-def _text(value: str) -> ctypes.Array[ctypes.c_char]:
-    return ctypes.create_string_buffer(os.fsencode(value))
+_INT, _SIZE, _IN = ctypes.c_long, ctypes.c_ulong, ctypes.c_char_p
+_pivot_root = bind_syscall("pivot_root", _OLD.get("pivot_root", -1), _IN, _IN)
+_keyctl = bind_syscall("keyctl", _OLD.get("keyctl", -1), _INT, _INT, _SIZE, _SIZE)
+_seccomp = bind_syscall("seccomp", _OLD.get("seccomp", -1), _SIZE, _SIZE, _IN)
+_open_tree = bind_syscall("open_tree", _OPEN_TREE, _INT, _IN, _SIZE)
+_move_mount = bind_syscall("move_mount", _MOVE_MOUNT, _INT, _IN, _INT, _IN, _SIZE)
+_fsopen = bind_syscall("fsopen", _FSOPEN, _IN, _SIZE)
+_fsconfig = bind_syscall("fsconfig", _FSCONFIG, _INT, _SIZE, _IN, _IN, _INT)
+_fsmount = bind_syscall("fsmount", _FSMOUNT, _INT, _SIZE, _SIZE)
+_mount_setattr = bind_syscall("mount_setattr", _MOUNT_SETATTR, _INT, _IN, _SIZE, _IN, _SIZE)
+_openat2 = bind_syscall("openat2", _OPENAT2, _INT, _IN, _IN, _SIZE)
+_close_range = bind_syscall("close_range", _CLOSE_RANGE, _SIZE, _SIZE, _SIZE)
+_landlock_create = bind_syscall("landlock_create_ruleset", _LANDLOCK_CREATE, _IN, _SIZE, _SIZE)
+_landlock_add = bind_syscall("landlock_add_rule", _LANDLOCK_ADD, _INT, _SIZE, _IN, _SIZE)
+_landlock_restrict = bind_syscall("landlock_restrict_self", _LANDLOCK_RESTRICT, _INT, _SIZE)
 
 
 def unshare(flags: int) -> None:
@@ -62,21 +74,18 @@ def umount(target: str, flags: int = 0) -> None:
 
 def pivot_root(new: str, old: str) -> None:
     """Make ``new`` the root of this mount namespace. See pivot_root(2)."""
-    new_path, old_path = _text(new), _text(old)
-    syscall("pivot_root", _OLD["pivot_root"], ctypes.addressof(new_path), ctypes.addressof(old_path))
+    _pivot_root(os.fsencode(new), os.fsencode(old))
 
 
 def open_tree(directory: int, path: str, flags: int) -> int:
     """Return a descriptor of a mount or of a detached copy of it. See open_tree(2), Linux 5.2."""
-    name = _text(path)
-    return syscall("open_tree", _OPEN_TREE, directory, ctypes.addressof(name), flags)
+    return int(_open_tree(directory, os.fsencode(path), flags))
 
 
 def move_mount(tree: int, directory: int, path: str) -> None:
     """Attach a detached mount at ``path`` (or at ``directory`` itself when empty). See move_mount(2), Linux 5.2."""
-    empty, name = _text(""), _text(path)
     flags = k.MOVE_MOUNT_F_EMPTY_PATH | (0 if path else k.MOVE_MOUNT_T_EMPTY_PATH)
-    syscall("move_mount", _MOVE_MOUNT, tree, ctypes.addressof(empty), directory, ctypes.addressof(name), flags)
+    _move_mount(tree, b"", directory, os.fsencode(path), flags)
 
 
 def detached_mount(fstype: str, options: tuple[tuple[str, str], ...], attributes: int) -> int:
@@ -90,39 +99,32 @@ def detached_mount(fstype: str, options: tuple[tuple[str, str], ...], attributes
     Returns:
         A close-on-exec descriptor of the detached mount, for `move_mount`.
     """
-    name = _text(fstype)
-    context = syscall("fsopen", _FSOPEN, ctypes.addressof(name), k.FSOPEN_CLOEXEC)
+    context = int(_fsopen(fstype.encode(), k.FSOPEN_CLOEXEC))
     try:
         for key, value in options:
-            key_text, value_text = _text(key), _text(value)
-            addresses = (ctypes.addressof(key_text), ctypes.addressof(value_text))
-            syscall("fsconfig", _FSCONFIG, context, k.FSCONFIG_SET_STRING, *addresses, 0)
-        syscall("fsconfig", _FSCONFIG, context, k.FSCONFIG_CMD_CREATE, 0, 0, 0)
-        return syscall("fsmount", _FSMOUNT, context, k.FSMOUNT_CLOEXEC, attributes)
+            _fsconfig(context, k.FSCONFIG_SET_STRING, key.encode(), os.fsencode(value), 0)
+        _fsconfig(context, k.FSCONFIG_CMD_CREATE, None, None, 0)
+        return int(_fsmount(context, k.FSMOUNT_CLOEXEC, attributes))
     finally:
         os.close(context)
 
 
 def mount_setattr(directory: int, path: str, set_flags: int, *, recursive: bool, userns: int = 0) -> None:
     """Add mount attributes, and an id mapping with MOUNT_ATTR_IDMAP. See mount_setattr(2), Linux 5.12."""
-    attributes = ctypes.create_string_buffer(struct.pack("=4Q", set_flags, 0, 0, userns), 32)
-    name = _text(path)
+    attributes = struct.pack("=4Q", set_flags, 0, 0, userns)
     flags = (0 if path else k.AT_EMPTY_PATH) | (k.AT_RECURSIVE if recursive else 0)
-    syscall(
-        "mount_setattr", _MOUNT_SETATTR, directory, ctypes.addressof(name), flags, ctypes.addressof(attributes), 32
-    )
+    _mount_setattr(directory, os.fsencode(path), flags, attributes, len(attributes))
 
 
 def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
     """Open with limits on how the path is walked. See openat2(2), Linux 5.6."""
-    how = ctypes.create_string_buffer(struct.pack("=3Q", flags | os.O_CLOEXEC, 0, resolve), 24)
-    name = _text(path)
-    return syscall("openat2", _OPENAT2, directory, ctypes.addressof(name), ctypes.addressof(how), 24)
+    how = struct.pack("=3Q", flags | os.O_CLOEXEC, 0, resolve)
+    return int(_openat2(directory, os.fsencode(path), how, len(how)))
 
 
 def close_from(first: int) -> None:
     """Close every descriptor from ``first`` on. See close_range(2), Linux 5.9."""
-    syscall("close_range", _CLOSE_RANGE, first, 0xFFFFFFFF, 0)
+    _close_range(first, 0xFFFFFFFF, 0)
 
 
 def prctl(option: int, second: int = 0, third: int = 0, fourth: int = 0, fifth: int = 0) -> int:
@@ -132,9 +134,7 @@ def prctl(option: int, second: int = 0, third: int = 0, fourth: int = 0, fifth: 
 
 def drop_all_capabilities() -> None:
     """Empty the effective, permitted and inheritable sets. See capset(2)."""
-    header = ctypes.create_string_buffer(struct.pack("=Ii", k.LINUX_CAPABILITY_VERSION_3, 0), 8)
-    empty = ctypes.create_string_buffer(24)
-    _capset(ctypes.addressof(header), ctypes.addressof(empty))
+    _capset(struct.pack("=Ii", k.LINUX_CAPABILITY_VERSION_3, 0), bytes(24))
 
 
 def capabilities() -> tuple[int, int, int]:
@@ -148,12 +148,12 @@ def capabilities() -> tuple[int, int, int]:
 
 def join_new_session_keyring() -> None:
     """Leave the caller's session keyring for a new, empty one. See keyctl(2)."""
-    syscall("keyctl", _OLD["keyctl"], k.KEYCTL_JOIN_SESSION_KEYRING, 0)
+    _keyctl(k.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0)
 
 
 def session_keyring_size() -> int:
     """Return how many bytes the ids of the keys in this process's session keyring take. See keyctl(2)."""
-    return syscall("keyctl", _OLD["keyctl"], k.KEYCTL_READ, k.KEY_SPEC_SESSION_KEYRING, 0, 0)
+    return int(_keyctl(k.KEYCTL_READ, k.KEY_SPEC_SESSION_KEYRING, 0, 0))
 
 
 def death_signal() -> int:
@@ -175,10 +175,9 @@ def seccomp_filter(program: bytes) -> None:
     Raises:
         OSError: refused; also when one thread could not be brought along (the kernel then returns its id).
     """
-    instructions = ctypes.create_string_buffer(program, len(program))
-    fprog = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(instructions)), 16)
-    flags = k.SECCOMP_FILTER_FLAG_TSYNC
-    thread = syscall("seccomp", _OLD["seccomp"], k.SECCOMP_SET_MODE_FILTER, flags, ctypes.addressof(fprog))
+    address = ctypes.cast(ctypes.c_char_p(program), ctypes.c_void_p).value or 0
+    fprog = struct.pack("=HxxxxxxQ", len(program) // 8, address)
+    thread = int(_seccomp(k.SECCOMP_SET_MODE_FILTER, k.SECCOMP_FILTER_FLAG_TSYNC, fprog))
     if thread > 0:
         raise OSError(3, f"thread {thread} could not be put under the filter", "seccomp")
 
@@ -189,24 +188,20 @@ def landlock_abi() -> int:
     Raises:
         OSError: ENOSYS without the feature, EOPNOTSUPP when it is built but switched off at boot.
     """
-    return syscall("landlock_create_ruleset", _LANDLOCK_CREATE, 0, 0, k.LANDLOCK_CREATE_RULESET_VERSION)
+    return int(_landlock_create(None, 0, k.LANDLOCK_CREATE_RULESET_VERSION))
 
 
 def landlock_create_ruleset(handled_fs: int, handled_net: int, scoped: int, *, size: int) -> int:
     """Return a descriptor of an empty rule set; ``size`` is how much of the structure this kernel knows (bytes)."""
-    attributes = ctypes.create_string_buffer(struct.pack("=3Q", handled_fs, handled_net, scoped), 24)
-    return syscall("landlock_create_ruleset", _LANDLOCK_CREATE, ctypes.addressof(attributes), size, 0)
+    return int(_landlock_create(struct.pack("=3Q", handled_fs, handled_net, scoped), size, 0))
 
 
 def landlock_add_path(ruleset: int, access: int, directory: int) -> None:
     """Allow ``access`` beneath the directory behind a descriptor. See landlock_add_rule(2)."""
     # struct landlock_path_beneath_attr is packed in the header: 12 bytes, not 16.
-    attributes = ctypes.create_string_buffer(struct.pack("=Qi", access, directory), 12)
-    syscall(
-        "landlock_add_rule", _LANDLOCK_ADD, ruleset, k.LANDLOCK_RULE_PATH_BENEATH, ctypes.addressof(attributes), 0
-    )
+    _landlock_add(ruleset, k.LANDLOCK_RULE_PATH_BENEATH, struct.pack("=Qi", access, directory), 0)
 
 
 def landlock_restrict_self(ruleset: int) -> None:
     """Put this thread, and all it starts from now on, under a rule set. See landlock_restrict_self(2)."""
-    syscall("landlock_restrict_self", _LANDLOCK_RESTRICT, ruleset, 0)
+    _landlock_restrict(ruleset, 0)

@@ -80,6 +80,7 @@ PR_SPEC_FORCE_DISABLE = 8
 
 # <linux/securebits.h>: NOROOT, NO_SETUID_FIXUP, NO_CAP_AMBIENT_RAISE, each with its lock, and KEEP_CAPS locked off
 SECUREBITS_LOCKED = 0xEF
+SECBIT_NO_SETUID_FIXUP = 0x04
 
 # <linux/capability.h>
 LINUX_CAPABILITY_VERSION_3 = 0x20080522

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from functools import partial
 from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -39,25 +40,22 @@ def bind(name: str, *argtypes: Any, restype: Any = ctypes.c_int) -> Any:
     return function
 
 
-_raw_syscall = bind("syscall", *([ctypes.c_long] * 7), restype=ctypes.c_long)
+def bind_syscall(name: str, number: int, *argtypes: Any) -> Any:
+    """Declare a raw system call, for those that libc does not wrap.
 
-
-def syscall(name: str, number: int, *arguments: Any) -> int:
-    """Make a raw system call, for those that libc does not wrap.
+    One prototype a call, so that texts and structures go in as ``bytes`` without a buffer (and, in ctypes, a type) made
+    for each: in a process that was just forked every object touched is a page copied.
 
     Args:
         name: its name, used in the error.
-        number: its number on this architecture.
-        arguments: up to six integers; addresses as integers.
+        number: its number on this architecture, -1 where it has none: the call then fails with ENOSYS.
+        argtypes: ctypes types of its arguments; ``c_char_p`` for memory that the kernel only reads.
 
     Returns:
-        The kernel's result.
-
-    Raises:
-        OSError: the kernel refused; ``filename`` is ``name``.
+        A callable that raises OSError with ``filename`` set to the name of the call.
     """
-    padded = (*arguments, *([0] * (6 - len(arguments))))
-    try:
-        return int(_raw_syscall(number, *padded))
-    except OSError as failure:
-        raise OSError(failure.errno, failure.strerror, name) from None
+    prototype = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long, *argtypes, use_errno=True)
+    function: Any = prototype(("syscall", _libc))
+    function.call_name = name
+    function.errcheck = _raise_on_failure
+    return partial(function, number)

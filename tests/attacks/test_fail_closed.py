@@ -38,7 +38,8 @@ REDUNDANT = {
     "groups": "an ordinary caller cannot leave its groups; root's own are tested apart",
     "not dumpable": "also reset to 0 by the change of id, where there is one",
     "init: not dumpable": "likewise",
-    **({} if PRIVILEGED else dict.fromkeys(("user id", "init: user id", "death signal again", "init: death signal"), SAME_ID)),
+    "user id": "the one id that is mapped is the one taken before; this is for a caller whose real id is another",
+    **({} if PRIVILEGED else dict.fromkeys(("outer id", "init: user id", "death signal again", "init: death signal"), SAME_ID)),
 }
 # A step whose successors would change the host, were they not taken away with it.
 TOGETHER = {
@@ -67,7 +68,7 @@ NAMED = {
     "init: landlock": "self-check of init: landlock",
     "init: seccomp": "self-check of init: seccomp filter",
     "init: no new privileges": "init: landlock",
-    **({"user id": "user and group id", "init: user id": "user and group id"} if PRIVILEGED else {}),
+    **({"outer id": "uid_map", "init: user id": "user and group id"} if PRIVILEGED else {}),
     **({"death signal again": "ends with the spawner", "init: death signal": "ends with the spawner"} if PRIVILEGED else {}),
 }
 

@@ -243,17 +243,20 @@ def test_working_directory(host):
     os.chdir(host)
     try:
 
-        def look():
+        def look(path):
             import native
 
-            return os.getcwd(), os.readlink("/proc/self/cwd"), native.read("secret"), open("/proc/self/mountinfo").read()
+            return os.getcwd(), os.readlink("/proc/self/cwd"), native.read(path), open("/proc/self/mountinfo").read()
 
         (host / "secret").write_text("here")
-        name, link, content, mounts = run_without((), look, env={"FRESH": host.name})
+        name, link, content, mounts = run_without((), look, "secret", env={"FRESH": host.name})
         assert (name, link, content) == ("/work", "/work", ENOENT)
         assert host.name not in mounts
-        name, link, content, _ = run_without(FILES, look, env={"FRESH": host.name})
-        assert (name, link, content) == (str(host), str(host), b"here")
+        # The spawner has left the caller's directory as well; without the mounts its root is the host's.
+        name, link, content, _ = run_without(FILES, look, "secret", env={"FRESH": host.name})
+        assert (name, link, content) == ("/", "/", ENOENT)
+        name, link, content, _ = run_without(FILES, look, str(host).lstrip("/") + "/secret", env={"FRESH": host.name})
+        assert (name, link, content) == ("/", "/", b"here")
     finally:
         os.chdir(before)
 
