@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import py_compile
 import subprocess
 import sys
 import textwrap
@@ -443,6 +444,42 @@ def test_modules_removed_and_replaced_meanwhile(run_python: Run, tmp_path: Path)
         path=(str(tmp_path / "lib"),),
     )
     assert printed == "old\nold old old\n"
+
+
+@pytest.mark.parametrize("how", ["written", "replaced"])
+def test_a_module_that_changes_is_seen_anew(run_python: Run, tmp_path: Path, how: str) -> None:
+    module = tmp_path / "lib" / "changing.py"
+    module.parent.mkdir()
+    module.write_text("def work():\n    return 'old'\n")
+    change = {"written": "module.write_text(new)", "replaced": "other.write_text(new); other.rename(module)"}[how]
+    printed = run_python(
+        f"""
+        import time, changing
+        from pathlib import Path
+        from isolate_fn import isolated
+        work = isolated(prewarm=0)(changing.work)
+        print(work())
+        module, other = Path({str(module)!r}), Path({str(module)!r} + "~")
+        new = "def work():\\n    return 'changed'\\n"
+        {change}
+        latest = time.monotonic() + 30
+        while work() == "old" and time.monotonic() < latest:
+            pass
+        print(work())
+        """,
+        path=(str(module.parent),),
+    )
+    assert printed == "old\nchanged\n"
+
+
+def test_a_module_is_not_compiled_by_every_isolate(run_python: Run, tmp_path: Path) -> None:
+    module = tmp_path / "lib" / "compiled.py"
+    module.parent.mkdir()
+    module.write_text("import os\ndef work():\n    return os.path.exists(__spec__.cached)\n")
+    script = "import compiled; from isolate_fn import isolated; print(isolated(compiled.work)())"
+    assert run_python(script, path=(str(module.parent),)) == "False\n"
+    py_compile.compile(str(module))
+    assert run_python(script, path=(str(module.parent),)) == "True\n"
 
 
 # --- the calling process ------------------------------------------------------------------------------

@@ -223,7 +223,7 @@ def test_paths_through_symbolic_links(tmp_path: pathlib.Path) -> None:
     root = seen.root
     assert {path: order for path, order in seen.orders.items() if path.startswith(root)} == {
         f"{root}/real/project/pkg": ("bind", f"{root}/real/project/pkg"),
-        f"{root}/real/project/module.py": ("bind", f"{root}/real/project/module.py"),
+        f"{root}/real/project/module.py": ("copy", f"{root}/real/project/module.py"),
         f"{root}/real/project/linked": ("symlink", "../../elsewhere/linked"),
         f"{root}/elsewhere/linked": ("bind", f"{root}/elsewhere/linked"),
         f"{root}/alias": ("symlink", "real"),
@@ -274,8 +274,33 @@ sys.meta_path.append(RedirectingFinder)
     assert seen.editable == [("mod", str(tmp_path / "mod.py")), ("pkg", str(tmp_path / "pkg"))]
 
 
+def test_many_single_modules_are_copied(tmp_path: pathlib.Path) -> None:
+    make(tmp_path, *(f"m{number}.py" for number in range(1200)))
+    os.truncate(tmp_path / "m7.py", 300_000)
+    tree = Tree()
+    discover_project.add_project(tree, str(tmp_path))
+    kinds = {order.destination: (order.kind, order.size) for order in tree.orders() if order.kind != "symlink"}
+    assert len(kinds) == 1200
+    assert {path for path, (kind, _) in kinds.items() if kind == "bind"} == {os.path.realpath(tmp_path / "m7.py")}
+
+
+def test_what_is_copied_is_bounded_in_all(tmp_path: pathlib.Path) -> None:
+    names = [f"m{number}.py" for number in range(200)]
+    make(tmp_path, *names)
+    for name in names:
+        os.truncate(tmp_path / name, 200_000)
+    tree = Tree()
+    discover_project.add_project(tree, str(tmp_path))
+    copied = [order.size for order in tree.orders() if order.kind == "copy"]
+    assert 0 < sum(copied) <= 32 << 20
+    assert len(copied) < 200
+
+
 def test_too_many_single_modules(tmp_path: pathlib.Path) -> None:
-    make(tmp_path, *(f"m{number}.py" for number in range(1001)))
+    names = [f"m{number}.py" for number in range(1001)]
+    make(tmp_path, *names)
+    for name in names:
+        os.truncate(tmp_path / name, 300_000)  # too big to be copied
     tree = Tree()
     with pytest.raises(SetupError) as caught:
         discover_project.add_project(tree, str(tmp_path))
@@ -297,7 +322,7 @@ def covers(orders: tuple[MountOrder, ...], path: str) -> bool:
     return any(
         real == order.destination or real.startswith(f"{order.destination}/")
         for order in orders
-        if order.kind == "bind"
+        if order.kind in ("bind", "copy")
     )
 
 
