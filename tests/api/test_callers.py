@@ -7,10 +7,11 @@ import os
 import py_compile
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -446,10 +447,16 @@ def test_modules_removed_and_replaced_meanwhile(run_python: Run, tmp_path: Path)
     assert printed == "old\nold old old\n"
 
 
+@pytest.fixture
+def elsewhere() -> Iterator[Path]:
+    """A directory that is not below /tmp, which every isolate has of its own."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as path:
+        yield Path(path)
+
+
 @pytest.mark.parametrize("how", ["written", "replaced"])
-def test_a_module_that_changes_is_seen_anew(run_python: Run, tmp_path: Path, how: str) -> None:
-    module = tmp_path / "lib" / "changing.py"
-    module.parent.mkdir()
+def test_a_module_that_changes_is_seen_anew(run_python: Run, elsewhere: Path, how: str) -> None:
+    module = elsewhere / "changing.py"
     module.write_text("def work():\n    return 'old'\n")
     change = {"written": "module.write_text(new)", "replaced": "other.write_text(new); other.rename(module)"}[how]
     printed = run_python(
@@ -472,9 +479,8 @@ def test_a_module_that_changes_is_seen_anew(run_python: Run, tmp_path: Path, how
     assert printed == "old\nchanged\n"
 
 
-def test_a_module_is_not_compiled_by_every_isolate(run_python: Run, tmp_path: Path) -> None:
-    module = tmp_path / "lib" / "compiled.py"
-    module.parent.mkdir()
+def test_a_module_is_not_compiled_by_every_isolate(run_python: Run, elsewhere: Path) -> None:
+    module = elsewhere / "compiled.py"
     module.write_text("import os\ndef work():\n    return os.path.exists(__spec__.cached)\n")
     script = "import compiled; from isolate_fn import isolated; print(isolated(compiled.work)())"
     assert run_python(script, path=(str(module.parent),)) == "False\n"
