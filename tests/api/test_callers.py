@@ -483,7 +483,7 @@ def test_a_module_is_not_compiled_by_every_isolate(run_python: Run, elsewhere: P
     module = elsewhere / "compiled.py"
     module.write_text("import os\ndef work():\n    return os.path.exists(__spec__.cached)\n")
     script = "import compiled; from isolate_fn import isolated; print(isolated(compiled.work)())"
-    assert run_python(script, path=(str(module.parent),)) == "False\n"
+    assert run_python(script, path=(str(module.parent),), options=("-B",)) == "False\n"
     py_compile.compile(str(module))
     assert run_python(script, path=(str(module.parent),)) == "True\n"
 
