@@ -66,12 +66,13 @@ def run(
     encoded = encode_call(signature.reference, args, kwargs, known=False)
     isolate = pool.take(prepared)
     isolate.output = Output(terms.output, terms.limits.output)
+    refill = _refill(prepared, behind=isolate.prewarmed and isolate.silent())
     keep = False
     try:
         make_ready(isolate, prepared)
         deadline = None if terms.timeout is None else time.monotonic() + terms.timeout
         serves_on = terms.reuse == 0 or isolate.calls + 1 < terms.reuse
-        answer = converse(isolate, prepared, signature, encoded, deadline, _refill(prepared), last=not serves_on)
+        answer = converse(isolate, prepared, signature, encoded, deadline, refill, last=not serves_on)
         if answer.kind is Kind.RESULT and not serves_on:
             isolate.condemn()  # it dies while the answer is read
         isolate.drain()
@@ -96,11 +97,15 @@ def run(
         finish(isolate, prepared, keep=keep)
 
 
-def _refill(prepared: Prepared) -> Callable[[], None]:
+def _refill(prepared: Prepared, *, behind: bool) -> Callable[[], None]:
+    """Return what orders the isolates of the next calls.
+
+    One more than asked for where calls come faster than isolates get ready (``behind``): two are then in the making.
+    """
     terms = prepared.terms
     if terms.reuse != 1 or not terms.prewarm:
         return lambda: None
-    return lambda: pool.top_up(prepared, terms.prewarm)
+    return lambda: pool.top_up(prepared, terms.prewarm + behind)
 
 
 def finish(isolate: Isolate, prepared: Prepared, *, keep: bool) -> None:

@@ -68,6 +68,7 @@ class Isolate(Ends):
         self.usage: dict[str, Any] = {}
         self.ready: dict[str, Any] | None = None
         self.calls = 0
+        self.prewarmed = False  # ordered before a call needed it
         self.reader = FrameReader(_READY_LIMIT)
         self.poll = select.poll()
         self.output: Output | None = None

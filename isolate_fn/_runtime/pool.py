@@ -127,7 +127,9 @@ def top_up(prepared: Prepared, count: int) -> None:
         waiting = pool.waiting.get(id(prepared.plan))
         missing = count - (len(waiting[1]) if waiting else 0)
     for _ in range(missing):
-        give_back(prepared, start(prepared))
+        isolate = start(prepared)
+        isolate.prewarmed = True
+        give_back(prepared, isolate)
 
 
 def close(prepared: Prepared) -> None:
