@@ -26,6 +26,7 @@ def lint(session: nox.Session) -> None:
     """Check style and the shape of the package."""
     session.install("ruff>=0.6", "-e", ".[test]")
     session.run("ruff", "check", ".")
+    session.run("python", "tools/generate_syscall_numbers.py", "--check")  # needs linux-libc-dev
     session.run("python", "-m", "pytest", "-q", "tests/test_architecture.py")
 
 

@@ -17,6 +17,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from isolate_fn._api.context import sandbox as sandbox
     from isolate_fn._api.decorator import isolated as isolated
+    from isolate_fn._api.explain import explain as explain
+    from isolate_fn._api.hardening import lock_pid_file as lock_pid_file
+    from isolate_fn._api.hardening import restrict_privileges as restrict_privileges
+    from isolate_fn._api.isolate import Isolate as Isolate
+    from isolate_fn._api.isolate import IsolateOutput as IsolateOutput
+    from isolate_fn._api.safety_context import Restrictions as Restrictions
+    from isolate_fn._api.safety_context import SafetyContext as SafetyContext
     from isolate_fn._runtime.report import Enforcement as Enforcement
     from isolate_fn._runtime.report import Report as Report
     from isolate_fn.policy.limits import Limits as Limits
@@ -33,6 +40,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "isolated": "_api.decorator",
     "sandbox": "_api.context",
+    "SafetyContext": "_api.safety_context",
+    "Restrictions": "_api.safety_context",
+    "Isolate": "_api.isolate",
+    "IsolateOutput": "_api.isolate",
+    "explain": "_api.explain",
+    "lock_pid_file": "_api.hardening",
+    "restrict_privileges": "_api.hardening",
     "Policy": "policy.policy",
     "Limits": "policy.limits",
     "Network": "policy.network",
@@ -43,14 +57,21 @@ _HOMES = {
 
 __all__ = [
     "Enforcement",
+    "Isolate",
+    "IsolateOutput",
     "Limits",
     "Network",
     "Policy",
     "Report",
+    "Restrictions",
+    "SafetyContext",
     "dev",
+    "explain",
     "file",
     "isolated",
+    "lock_pid_file",
     "overlay",
+    "restrict_privileges",
     "ro",
     "rw",
     "sandbox",

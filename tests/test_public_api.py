@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[1]
 
 # A name that goes missing here is a change that breaks users; a new one is listed on purpose.
 FRONT_DOOR = {
-    "Enforcement", "Limits", "Network", "Policy", "Report",
-    "dev", "file", "isolated", "overlay", "ro", "rw", "sandbox", "symlink", "tmpfs",
+    "Enforcement", "Isolate", "IsolateOutput", "Limits", "Network", "Policy", "Report", "SafetyContext",
+    "dev", "explain", "file", "isolated", "lock_pid_file", "overlay", "restrict_privileges", "ro", "rw", "sandbox",
+    "symlink", "tmpfs",
 }  # fmt: skip
 OPTIONS = {
     "mounts": (), "network": False, "rules": None, "limits": isolate_fn.Limits(), "timeout": None,

@@ -158,12 +158,6 @@ class _Backwards:
         self._places: dict[int, int] = {}
 
     def _append(self, code: int, jt: int, jf: int, k: int) -> int:
-        if len(self.instructions) >= BPF_MAXINSNS:
-            raise PolicyError(
-                "rules",
-                f"the filter is longer than {BPF_MAXINSNS} instructions, the most the kernel takes",
-                "compare fewer values, or split the rules into several filters",
-            )
         self.instructions.append((code, jt, jf, k))
         return len(self.instructions) - 1
 
@@ -195,6 +189,18 @@ class _Backwards:
             self._places[id(node)] = self._append(node.code, jt, jf, node.k)
 
 
+def _layout(root: Node) -> list[tuple[int, int, int, int]]:
+    layout = _Backwards()
+    for node in _successors_first(root):
+        layout.place(node)
+    return layout.instructions
+
+
+def size(root: Node) -> int:
+    """Return how many instructions the program has that starts here, whether or not a kernel would take it."""
+    return len(_layout(root))
+
+
 def assemble(root: Node) -> bytes:
     """Lay the program out and return it as an array of struct sock_filter.
 
@@ -204,10 +210,14 @@ def assemble(root: Node) -> bytes:
     Raises:
         PolicyError: more than 4096 instructions (BPF_MAXINSNS).
     """
-    layout = _Backwards()
-    for node in _successors_first(root):
-        layout.place(node)
-    return b"".join(SOCK_FILTER.pack(*instruction) for instruction in reversed(layout.instructions))
+    instructions = _layout(root)
+    if len(instructions) > BPF_MAXINSNS:
+        raise PolicyError(
+            "rules",
+            f"the filter has {len(instructions)} instructions; the kernel takes at most {BPF_MAXINSNS}",
+            "compare fewer values, or split the rules into several filters",
+        )
+    return b"".join(SOCK_FILTER.pack(*instruction) for instruction in reversed(instructions))
 
 
 def length(program: bytes) -> int:

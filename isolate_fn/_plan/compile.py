@@ -203,7 +203,14 @@ def rlimits(limits: Limits) -> tuple[tuple[int, int, int], ...]:
 
 
 def _layers(plan: Plan, *, own_network: bool) -> tuple[str, ...]:
-    layers = ["user namespace", "mount namespace", "pid namespace", "ipc namespace", "uts namespace", "cgroup namespace"]
+    layers = [
+        "user namespace",
+        "mount namespace",
+        "pid namespace",
+        "ipc namespace",
+        "uts namespace",
+        "cgroup namespace",
+    ]
     layers += ["network namespace"] if own_network else []
     layers += ["capabilities", "no_new_privs", "rlimits"]
     layers += ["landlock"] if plan.landlock is not None else []

@@ -7,8 +7,8 @@ A fragment loads what it needs, so it may be entered with anything in the accumu
 from __future__ import annotations
 
 from isolate_fn._plan.bpf import Graph, Node
-from isolate_fn._plan.conditions import Condition, Member, Order
 from isolate_fn._sys.seccomp_constants import DATA_ARGS, HIGH_WORD, LOW_WORD
+from isolate_fn.policy.conditions import Condition, Member, Order
 
 _WORD = 0xFFFFFFFF
 _SIGN = 0x80000000

@@ -40,13 +40,28 @@ class MountOrder(NamedTuple):
 
 
 class LandlockOrders(NamedTuple):
-    """A Landlock rule set as plain integers: what is handled (denied unless a rule allows it), and the rules."""
+    """A Landlock rule set as plain integers: what is handled (denied unless a rule allows it), and the rules.
+
+    Attributes:
+        handled_fs: LANDLOCK_ACCESS_FS_*.
+        handled_net: LANDLOCK_ACCESS_NET_*.
+        scoped: LANDLOCK_SCOPE_*.
+        path_rules: (path, LANDLOCK_ACCESS_FS_*).
+        attribute_size: bytes of struct landlock_ruleset_attr that the kernel knows.
+        port_rules: (port, LANDLOCK_ACCESS_NET_*); isolates have none, their network namespace decides.
+    """
 
     handled_fs: int
     handled_net: int
     scoped: int
     path_rules: tuple[tuple[str, int], ...]
     attribute_size: int
+    port_rules: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether it restricts nothing; landlock_create_ruleset(2) answers ENOMSG to such a one."""
+        return not (self.handled_fs or self.handled_net or self.scoped)
 
 
 class Plan(NamedTuple):

@@ -3,7 +3,7 @@
     SyscallPolicy   a value: name -> Entry, an answer for calls it does not list, one for calls nobody knows
     Entry           rules in order, then an answer for what no rule took
     Rule            conditions that must all hold, and the answer then
-    Action          allow, errno, kill, trap, log, notify
+    Action          allow, errno, kill, trap, log, notify; see verdicts.py
 
 `compile_filter()` turns a policy into a program for one architecture. The program first makes sure that the
 number means what it seems to mean (the right architecture, not the x32 ABI), then finds the number by halving
@@ -14,82 +14,28 @@ skip the program for it.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from isolate_fn._plan.bpf import Graph, Node, assemble
-from isolate_fn._plan.conditions import Condition
+from isolate_fn._plan.bpf import Graph, Node, assemble, size
 from isolate_fn._plan.matchers import emit
+from isolate_fn._plan.verdicts import ALLOW as ALLOW
+from isolate_fn._plan.verdicts import ENOSYS as ENOSYS
+from isolate_fn._plan.verdicts import EPERM as EPERM
+from isolate_fn._plan.verdicts import KILL_PROCESS as KILL_PROCESS
+from isolate_fn._plan.verdicts import KILL_THREAD as KILL_THREAD
+from isolate_fn._plan.verdicts import LOG as LOG
+from isolate_fn._plan.verdicts import NOTIFY as NOTIFY
+from isolate_fn._plan.verdicts import TRAP as TRAP
+from isolate_fn._plan.verdicts import Action as Action
+from isolate_fn._plan.verdicts import fail_with as fail_with
+from isolate_fn._plan.verdicts import lets_through as lets_through
+from isolate_fn._plan.verdicts import trap_with as trap_with
+from isolate_fn._plan.verdicts import verdict as verdict
 from isolate_fn._sys import numbers
-from isolate_fn._sys.seccomp_constants import (
-    AUDIT_ARCH,
-    DATA_ARCH,
-    DATA_NR,
-    MAX_ERRNO,
-    SECCOMP_RET_ALLOW,
-    SECCOMP_RET_ERRNO,
-    SECCOMP_RET_KILL_PROCESS,
-    SECCOMP_RET_KILL_THREAD,
-    SECCOMP_RET_LOG,
-    SECCOMP_RET_TRAP,
-    SECCOMP_RET_USER_NOTIF,
-    X32_SYSCALL_BIT,
-)
+from isolate_fn._sys.seccomp_constants import AUDIT_ARCH, DATA_ARCH, DATA_NR, X32_SYSCALL_BIT
 from isolate_fn.errors import PolicyError
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One answer to a system call.
-
-    Attributes:
-        verdict: the SECCOMP_RET_* value that the filter returns.
-    """
-
-    verdict: int
-
-    def __str__(self) -> str:
-        kind, data = self.verdict & 0xFFFF0000, self.verdict & 0xFFFF
-        if kind == SECCOMP_RET_ERRNO:
-            return f"errno {errno.errorcode.get(data, data)}"
-        name = _ACTION_NAMES.get(kind, f"{kind:#x}")
-        return f"{name} {data}" if data else name
-
-
-_ACTION_NAMES = {
-    SECCOMP_RET_ALLOW: "allow",
-    SECCOMP_RET_KILL_PROCESS: "kill process",
-    SECCOMP_RET_KILL_THREAD: "kill thread",
-    SECCOMP_RET_TRAP: "trap",
-    SECCOMP_RET_LOG: "log",
-    SECCOMP_RET_USER_NOTIF: "notify",
-}
-
-ALLOW = Action(SECCOMP_RET_ALLOW)
-KILL_PROCESS = Action(SECCOMP_RET_KILL_PROCESS)
-KILL_THREAD = Action(SECCOMP_RET_KILL_THREAD)
-TRAP = Action(SECCOMP_RET_TRAP)
-LOG = Action(SECCOMP_RET_LOG)
-NOTIFY = Action(SECCOMP_RET_USER_NOTIF)
-
-
-def fail_with(code: int) -> Action:
-    """Return the answer "fail with this errno".
-
-    Args:
-        code: 1 to 4095. 0 would make a denied call return success; the kernel cuts larger ones down to 4095.
-
-    Raises:
-        PolicyError: outside that range.
-    """
-    if not 1 <= code <= MAX_ERRNO:
-        raise PolicyError("rules", f"errno {code} cannot be returned", f"use 1 to {MAX_ERRNO}, such as errno.EPERM")
-    return Action(SECCOMP_RET_ERRNO | code)
-
-
-EPERM = fail_with(errno.EPERM)
-ENOSYS = fail_with(errno.ENOSYS)
+from isolate_fn.policy.conditions import Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +109,7 @@ class SyscallPolicy:
         known = [name for name, _ in self.entries]
         for name in known:
             if not numbers.is_known(name):
-                raise PolicyError("rules", f"no system call is named {name!r}", "check the spelling in syscalls(2)")
+                raise PolicyError("rules", f"no system call is named {name!r}", numbers.hint(name))
         if known != sorted(set(known)):
             raise PolicyError("rules", "entries are not sorted, or name a call twice", "build it with of() or with_()")
 
@@ -223,6 +169,15 @@ def compile_filter(policy: SyscallPolicy, machine: str) -> bytes:
         PolicyError: more rules than 4096 instructions can hold.
         KeyError: no table for that architecture.
     """
+    return assemble(_program(policy, machine))
+
+
+def filter_size(policy: SyscallPolicy, machine: str) -> int:
+    """Return how many instructions compile_filter() comes to, also where those are more than a kernel takes."""
+    return size(_program(policy, machine))
+
+
+def _program(policy: SyscallPolicy, machine: str) -> Node:
     graph = Graph()
     foreign = graph.ret(policy.foreign.verdict)
     node = graph.search(_ranges(graph, policy, machine))
@@ -230,7 +185,7 @@ def compile_filter(policy: SyscallPolicy, machine: str) -> bytes:
         # x32 calls arrive with the same architecture and bit 30 in the number. -1 ends here too.
         node = graph.jump_at_least(X32_SYSCALL_BIT, foreign, node)
     node = graph.load(DATA_NR, node)
-    return assemble(graph.load(DATA_ARCH, graph.jump_equal(AUDIT_ARCH[machine], node, foreign)))
+    return graph.load(DATA_ARCH, graph.jump_equal(AUDIT_ARCH[machine], node, foreign))
 
 
 def _ranges(graph: Graph, policy: SyscallPolicy, machine: str) -> list[tuple[int, Node]]:

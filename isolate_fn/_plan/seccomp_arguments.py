@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 
-from isolate_fn._plan.conditions import Arg
 from isolate_fn._plan.seccomp import fail_with
 from isolate_fn._plan.seccomp_grants import Checked
 from isolate_fn._sys.seccomp_constants import (
@@ -32,6 +31,7 @@ from isolate_fn._sys.seccomp_constants import (
     SeccompOperation,
     SockType,
 )
+from isolate_fn.policy.conditions import Arg
 
 ENOTTY = fail_with(errno.ENOTTY)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from isolate_fn._plan.conditions import Condition
 from isolate_fn._plan.seccomp import Action
+from isolate_fn.policy.conditions import Condition
 
 
 class Grant(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 
-from isolate_fn._plan.conditions import Arg
 from isolate_fn._plan.seccomp import fail_with
 from isolate_fn._plan.seccomp_grants import Checked
 from isolate_fn._sys.seccomp_constants import (
@@ -22,6 +21,7 @@ from isolate_fn._sys.seccomp_constants import (
     SockType,
     TcpOption,
 )
+from isolate_fn.policy.conditions import Arg
 
 _NO_OOB = "no out-of-band data: unix sockets get it wrong (CVE-2025-38236)"
 

@@ -45,7 +45,24 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--only", action="append", metavar="NAME", help="run this case only; can be repeated")
     demo.add_argument("--list", action="store_true", help="print the names of the cases and end")
     demo.add_argument("--offline", action="store_true", help="download nothing; use what is already there")
+    _add_explain(commands)
     return parser
+
+
+def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="what rule sets, or a function's policy, do to system calls",
+        description="Print what every system call is answered under rule sets, and on request the seccomp program. "
+        "Nothing is enforced.",
+        epilog="Rule sets are values of isolate_fn.rules in Python's notation, such as "
+        "'SystemIO.nothing().allow_stdout()' or Threads; a plain name such as write is that system call.",
+    )
+    explain.add_argument("subjects", nargs="+", metavar="SET", help="a rule set, or MODULE:FUNCTION")
+    explain.add_argument("--bpf", action="store_true", help="print the program, one instruction a line")
+    explain.add_argument(
+        "--arch", choices=("x86_64", "aarch64"), help="for this architecture (default: this machine's)"
+    )
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -63,10 +80,16 @@ def _demo(options: argparse.Namespace) -> int:
     return demo.run(only=options.only, as_json=options.json, offline=options.offline)
 
 
+def _explain(options: argparse.Namespace) -> int:
+    from isolate_fn.cli import explain
+
+    return explain.run(options)
+
+
 def _silently() -> int:
     # The interpreter flushes stdout at exit and would report the broken pipe once more.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
 
 
-_COMMANDS = {"demo": _demo}
+_COMMANDS = {"demo": _demo, "explain": _explain}

@@ -13,6 +13,7 @@ from . import checks, conflicts
 from .limits import Limits
 from .mounts import Mount, _destination
 from .network import Network
+from .rule_sets.base import RuleSet, check_rule_sets
 from .tokens import Danger
 from .values import FrozenDict, Value, unknown_option
 
@@ -28,7 +29,8 @@ class Policy(Value):
     Args:
         mounts: mount words, in order; a bare path is `ro` of it.
         network: False for none, True for the host's, or a `Network` of single destinations.
-        rules: rule sets that narrow the system call filter further; None for the base filter alone.
+        rules: rule sets of `isolate_fn.rules`, or plain names of system calls: then nothing else is permitted. None for
+            what the other options need.
         limits: how much it may use.
         timeout: seconds of wall clock for one call, from the moment it is sent to the isolate, whose walls stand by
             then; None for no end. Building an isolate takes milliseconds and is given up after a minute.
@@ -58,7 +60,7 @@ class Policy(Value):
 
     mounts: tuple[Mount, ...]
     network: bool | Network
-    rules: tuple[Any, ...] | None
+    rules: tuple[RuleSet | str, ...] | None
     limits: Limits
     timeout: float | None
     env: FrozenDict[str, str]
@@ -82,7 +84,7 @@ class Policy(Value):
         *,
         mounts: Iterable[Mount | str | os.PathLike[str]] = (),
         network: bool | Network = False,
-        rules: Iterable[Any] | None = None,
+        rules: Iterable[RuleSet | str] | RuleSet | str | None = None,
         limits: Limits = Limits(),  # noqa: B008 - a frozen value, safe to share
         timeout: float | None = None,
         env: Mapping[str, str] = FrozenDict(),
@@ -104,7 +106,7 @@ class Policy(Value):
         self._keep(
             mounts=conflicts.check_mounts(mounts),
             network=network if isinstance(network, Network) else checks.boolean("network", network),
-            rules=None if rules is None else _rules(rules),
+            rules=None if rules is None else check_rule_sets("rules", rules),
             limits=_limits(limits),
             timeout=None if timeout is None else checks.seconds("timeout", timeout),
             env=checks.text_pairs("env", env),
@@ -160,12 +162,6 @@ def _options_of(base: object) -> dict[str, Any]:
         remedy = "pass a Policy, such as isolate_fn.presets.COMPUTE"
         raise PolicyError("policy", f"{checks.show(base)} is not a Policy", remedy)
     return {name: getattr(base, name) for name in Policy.__annotations__}
-
-
-def _rules(value: object) -> tuple[Any, ...]:
-    # A single rule set is natural to write and not iterable by accident.
-    single = not isinstance(value, Iterable) or isinstance(value, (str, Mapping))
-    return (value,) if single else tuple(value)  # type: ignore[arg-type]
 
 
 def _limits(value: object) -> Limits:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isolate_fn._plan.bpf import SOCK_FILTER, Graph, Node, assemble, length
+from isolate_fn._plan.bpf import SOCK_FILTER, Graph, Node, assemble, length, size
 from isolate_fn._plan.emulator import SeccompData, run
 from isolate_fn._sys.seccomp_constants import BPF_JMP_JA, BPF_MAXINSNS, DATA_NR
 from isolate_fn.errors import PolicyError
@@ -113,8 +113,9 @@ def test_the_longest_program_fits_and_one_more_instruction_does_not() -> None:
     graph = Graph()
     assert length(assemble(chain(graph, graph.ret(YES), BPF_MAXINSNS - 1))) == BPF_MAXINSNS
 
-    with pytest.raises(PolicyError, match="4096 instructions") as refusal:
+    with pytest.raises(PolicyError, match="has 4097 instructions; the kernel takes at most 4096") as refusal:
         assemble(chain(graph, graph.ret(YES), BPF_MAXINSNS))
+    assert size(chain(graph, graph.ret(YES), BPF_MAXINSNS)) == BPF_MAXINSNS + 1
     assert refusal.value.field == "rules"
     assert refusal.value.ran is False
 

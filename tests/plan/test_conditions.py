@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isolate_fn._plan.bpf import Graph, assemble
-from isolate_fn._plan.conditions import Arg, Condition, Member, Order
 from isolate_fn._plan.emulator import SeccompData, run
 from isolate_fn._plan.matchers import emit
 from isolate_fn._sys.seccomp_constants import CloneFlag, Family, SockType
 from isolate_fn.errors import PolicyError
+from isolate_fn.policy.conditions import Arg, Condition, Member, Order
 
 U64 = 2**64 - 1
 BIG = 0x1_0000_0000

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isolate_fn._plan.bpf import length
-from isolate_fn._plan.conditions import Arg
 from isolate_fn._plan.emulator import SeccompData, run
 from isolate_fn._plan.listing import describe, disassemble
 from isolate_fn._plan.seccomp import (
@@ -33,6 +32,7 @@ from isolate_fn._plan.seccomp import (
 from isolate_fn._sys import numbers
 from isolate_fn._sys.seccomp_constants import AUDIT_ARCH, AUDIT_ARCH_ARM, AUDIT_ARCH_I386
 from isolate_fn.errors import PolicyError
+from isolate_fn.policy.conditions import Arg
 
 NUMBERS = range(600)
 

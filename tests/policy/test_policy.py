@@ -27,6 +27,7 @@ from isolate_fn.policy import (
     symlink,
     tmpfs,
 )
+from isolate_fn.rules import Arg, Rule, SystemIO
 
 
 class Point:
@@ -358,9 +359,43 @@ def test_requiring_what_is_given_up(token: type, lost: str) -> None:
     assert Policy(accept=(NoLandlock,), require={lost}).require == {lost}
 
 
+@pytest.mark.parametrize(
+    ("rules", "field", "problem", "remedy"),
+    [
+        ([object()], "rules[0]", "is not a rule set", "isolate_fn.rules"),
+        (object(), "rules", "is not a rule set", "isolate_fn.rules"),
+        ([SystemIO.everything(), 3], "rules[1]", "3 is not a rule set", "isolate_fn.rules"),
+        ({"write": 1}, "rules", "is not a rule set", "isolate_fn.rules"),
+        (SystemIO, "rules", "SystemIO is a class", "SystemIO()"),
+        ([SystemIO], "rules[0]", "SystemIO is a class", "SystemIO()"),
+        ([Rule("write", Arg(0) == 1)], "rules[0]", "stands in a set", 'Custom("name", Rule('),
+        (["Write"], "rules[0]", "'Write' is not the name", "syscalls(2)"),
+        ("", "rules", "'' is not the name", "syscalls(2)"),
+        (["__NR_write "], "rules[0]", "is not the name", "without prefix"),
+    ],
+)
+def test_what_is_no_rule_set(rules: object, field: str, problem: str, remedy: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        Policy(rules=rules)  # type: ignore[arg-type]
+    assert caught.value.field == field
+    assert problem in caught.value.problem
+    assert remedy in caught.value.remedy
+
+
+def test_rule_sets_are_kept_in_order() -> None:
+    stdout = SystemIO().allow_stdout()
+    assert Policy(rules=stdout).rules == (stdout,)
+    assert Policy(rules="reboot").rules == ("reboot",)
+    assert Policy(rules=iter([stdout, "reboot"])).rules == (stdout, "reboot")
+    assert Policy(rules=[]).rules == ()
+    assert Policy().rules is None
+    assert pickle.loads(pickle.dumps(Policy(rules=[stdout]))) == Policy(rules=[stdout])
+    assert repr(Policy(rules=[stdout, "reboot"])) == "Policy(rules=(SystemIO().allow_stdout(), 'reboot'))"
+
+
 UNBUILT = [
-    (Policy(rules=[object()]), "rules="),
-    (Policy(rules=object()), "rules="),  # type: ignore[arg-type]
+    (Policy(rules=[SystemIO.everything()]), "rules="),
+    (Policy(rules="reboot"), "rules="),
     (Policy(rules=()), "rules="),
     (Policy(expose={"echo": echo}), "expose="),
     (Policy(network=Network(connect=["a:1"])), "network=Network(...)"),

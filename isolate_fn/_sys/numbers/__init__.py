@@ -47,3 +47,17 @@ def names(machine: str) -> Mapping[int, str]:
 def is_known(name: str) -> bool:
     """Tell whether any architecture has a call of that name."""
     return any(name in table(machine) for machine in MACHINES)
+
+
+def nearest(name: str) -> tuple[str, ...]:
+    """Return up to three names that any architecture has and that a misspelt one may have meant, best first."""
+    import difflib  # here: only mistakes need it
+
+    known = {known for machine in MACHINES for known in table(machine)}
+    return tuple(difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6))
+
+
+def hint(name: str) -> str:
+    """Return what to do about a name that no architecture has."""
+    near = " or ".join(map(repr, nearest(name)))
+    return f"did you mean {near}?" if near else "check the spelling in syscalls(2)"
