@@ -143,4 +143,5 @@ def _spawner_key(policy: Policy, view: RuntimeView, plan: Plan, *, by_value: boo
         domain="",
         idle_timeout=policy.idle_timeout,
         namespaces=0 if "namespaces" in plan.removed else plan.namespaces & SPAWNER_NAMESPACES,
+        later=plan.rules is not None,
     )

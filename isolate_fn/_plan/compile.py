@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import resource
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from isolate_fn._plan import sharing
 from isolate_fn._plan.landlock import downgrade, landlock_for_init, landlock_wanted
+from isolate_fn._plan.narrowing import narrow, void
 from isolate_fn._plan.orders import LandlockOrders, MountOrder, Plan
-from isolate_fn._plan.seccomp_base import init_filter, worker_filter
+from isolate_fn._plan.seccomp_base import init_filter, worker_filter, worker_policy
 from isolate_fn._sys import constants as k
 from isolate_fn._sys.features import Features
 from isolate_fn.errors import Unsupported
@@ -89,11 +90,19 @@ def compile_plan(
     writable = sharing.own_places(policy.cwd)
     once = sharing.shared(mounts, policy.cwd)
     mounts = sharing.without_own_copies(mounts, once)
-    landlock, landlock_tools, landlock_init, dropped = _landlock(policy, features, (*mounts, *_DEVICES), writable)
+    rules = narrow(policy, features)
+    programs = rules is not None and rules.programs
+    landlock, landlock_tools, landlock_init, dropped = _landlock(
+        policy, features, (*mounts, *_DEVICES), writable, programs=programs
+    )
     seccomp = features.seccomp and NoSeccomp not in policy.accept
     on_denied = "kill" if policy.on_denied == "kill" else "errno"
     if policy.on_denied == "report":
         dropped += ("on_denied='report': denied system calls fail with their errno, but are not recorded yet",)
+    base: dict[str, Any] = {"network": network, "on_denied": on_denied}
+    if rules is not None:
+        base |= {"exec": programs, "fork": rules.children, "narrowing": True}
+        dropped += (*rules.dropped, *void(rules.permitted, worker_policy(**base)))
     own_network = not (network or HostNetwork in policy.accept)
     directories, files = sharing.mount_points(mounts, once, policy.cwd)
     plan = Plan(
@@ -113,10 +122,8 @@ def compile_plan(
         landlock=landlock,
         landlock_tools=landlock_tools,
         landlock_init=landlock_init,
-        filter_worker=worker_filter(features.machine, network=network, on_denied=on_denied) if seccomp else b"",
-        filter_tools=worker_filter(features.machine, exec=True, network=network, on_denied=on_denied)
-        if seccomp and tools
-        else b"",
+        filter_worker=worker_filter(features.machine, **base) if seccomp else b"",
+        filter_tools=worker_filter(features.machine, **{**base, "exec": True, "fork": None}) if seccomp and tools else b"",
         filter_init=init_filter(features.machine) if seccomp else b"",
         roles=("worker", "tools") if tools else ("worker",),
         memory=policy.limits.memory or 0,
@@ -128,6 +135,8 @@ def compile_plan(
         open_check=on_denied != "kill" and seccomp,
         interpreter=surroundings.interpreter,
         fresh_exec=policy.fresh_exec,
+        rules=rules.worker if rules is not None else None,
+        rules_tools=rules.tools if rules is not None and tools else None,
         removed=removed,
     )
     return Compiled(plan, dropped, _layers(plan, own_network=own_network))
@@ -161,7 +170,7 @@ def check_engine(policy: Policy, features: Features) -> None:
 
 
 def _landlock(
-    policy: Policy, features: Features, mounts: Sequence[MountOrder], writable: Sequence[str]
+    policy: Policy, features: Features, mounts: Sequence[MountOrder], writable: Sequence[str], *, programs: bool
 ) -> tuple[LandlockOrders | None, LandlockOrders | None, LandlockOrders | None, tuple[str, ...]]:
     """Return the rule sets of worker, tools and init, and what this kernel's Landlock lacks of them."""
     if NoLandlock in policy.accept:
@@ -169,7 +178,7 @@ def _landlock(
     if not features.landlock:
         return None, None, None, (f"landlock: {features.landlock_cause}; the mounts alone guard files",)
     network = policy.network is True
-    wanted = landlock_wanted(mounts, writable, exec=False, network=network)
+    wanted = landlock_wanted(mounts, writable, exec=programs, network=network)
     worker, dropped = downgrade(wanted, features.landlock)
     tools, _ = downgrade(landlock_wanted(mounts, writable, exec=True, network=network), features.landlock)
     init, _ = landlock_for_init(features.landlock)
@@ -214,5 +223,6 @@ def _layers(plan: Plan, *, own_network: bool) -> tuple[str, ...]:
     layers += ["network namespace"] if own_network else []
     layers += ["capabilities", "no_new_privs", "rlimits"]
     layers += ["landlock"] if plan.landlock is not None else []
+    layers += ["rules"] if plan.rules is not None else []
     layers += ["seccomp"] if plan.filter_worker else []
     return tuple(layer for layer in layers if layer not in plan.removed)

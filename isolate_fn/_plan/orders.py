@@ -64,6 +64,22 @@ class LandlockOrders(NamedTuple):
         return not (self.handled_fs or self.handled_net or self.scoped)
 
 
+class Narrowing(NamedTuple):
+    """What ``rules=`` adds on top of the base filter, for good.
+
+    Attributes:
+        program: assembled seccomp program.
+        landlock: rule set, its paths those inside; None where no rule names any.
+        file_rights: the bits of it that a path may have which is no directory; the kernel answers EINVAL to others.
+        optional: paths of it that need not exist.
+    """
+
+    program: bytes
+    landlock: LandlockOrders | None
+    file_rights: int
+    optional: tuple[str, ...]
+
+
 class Plan(NamedTuple):
     """Everything one isolate is told. Compiled once per policy, sent once per spawner, shared by its isolates.
 
@@ -98,6 +114,8 @@ class Plan(NamedTuple):
         open_check: whether the self-check may try an unshare under the filter (not where a denial kills).
         interpreter: path of the executable, inside as outside.
         fresh_exec: the worker executes it anew inside, instead of going on as a fork of the spawner.
+        rules: what the worker puts itself under once the function's module is imported, None for the base filter alone.
+        rules_tools: what each program that is started puts itself under.
         removed: names of walls taken away; only the test helpers fill it, every report lists it.
     """
 
@@ -130,6 +148,8 @@ class Plan(NamedTuple):
     open_check: bool
     interpreter: str
     fresh_exec: bool
+    rules: Narrowing | None
+    rules_tools: Narrowing | None
     removed: tuple[str, ...] = ()
 
 

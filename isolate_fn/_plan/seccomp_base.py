@@ -95,6 +95,7 @@ def worker_policy(
     if memfd:
         granted += grants.MEMFD
     if narrowing:
+        granted += grants.NARROWING
         checked += arguments.NARROWING_CHECKED
     entries = _entries(granted, checked)
     if exec:

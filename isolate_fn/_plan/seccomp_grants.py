@@ -106,6 +106,10 @@ NETWORK = (
 )
 MEMFD = (Grant("memory files: their pages are in no limit but the cgroup's", "memfd_create"),)
 
+NARROWING = (
+    Grant("restricts itself further, by Landlock", "landlock_create_ruleset landlock_add_rule landlock_restrict_self"),
+)
+
 INIT = (
     Grant("its sockets and files of /proc", "read readv pread64 write writev lseek close close_range"),
     Grant("its sockets", "sendto sendmsg recvfrom recvmsg shutdown"),

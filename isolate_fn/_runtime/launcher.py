@@ -81,6 +81,10 @@ def _second_stage() -> None:
     sys.path[:] = told["sys_path"]
     for name in told["preload"]:
         __import__(name)
+    if told["later"]:
+        from isolate_fn._enforce import preload
+
+        preload.load_what_comes_later()
     threads = len(os.listdir("/proc/self/task"))
     if threads != 1:
         raise RuntimeError(

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from isolate_fn._enforce.scene import StepFailed
+from isolate_fn._plan.orders import Narrowing
 from isolate_fn._sys import calls
 from isolate_fn._transport.channel import WorkerChannel
 from isolate_fn._transport.frames import Frame, Kind
@@ -15,6 +17,10 @@ from isolate_fn.errors import CallRejected, PolicyError, ResultRejected
 
 _current: list[Callable[..., Any]] = []
 """The function of the last call; the caller sends it again only when it is another."""
+
+
+_rules: list[Narrowing] = []
+"""What the next call has to take before its arguments are read; empty once it is in force."""
 
 
 serving = False
@@ -27,7 +33,7 @@ def runs(function: Callable[..., Any]) -> bool:
     return bool(_current) and _current[0] in (function, plain)
 
 
-def serve(channel: WorkerChannel, idle_timeout: float) -> None:
+def serve(channel: WorkerChannel, idle_timeout: float, rules: Narrowing | None = None) -> None:
     """Answer calls until the caller closes the channel, or none came for ``idle_timeout`` seconds (0 waits for ever).
 
     After the one that the caller calls the last there is nothing to wait for: the caller kills the isolate anyway, but
@@ -35,6 +41,7 @@ def serve(channel: WorkerChannel, idle_timeout: float) -> None:
     """
     global serving
     serving = True
+    _rules[:] = [rules] if rules is not None else []
     while channel.wait(idle_timeout or None) and (frame := channel.receive()) is not None:
         last = _answer(channel, frame)
         del frame  # its buffers are the arguments of a call that is over
@@ -71,9 +78,35 @@ def _call(frame: Frame, *, encoders: bool) -> tuple[Any, Any]:
     received = ReceivedCall(payload)
     if received.function:
         _current[:] = [load_function(received.function)]
+    if _rules:
+        _narrow(_rules.pop(), _current[0])
     registered = pickle.loads(buffers.pop(0)) if encoders else None  # noqa: S301 - the caller's own functions
     args, kwargs = load_arguments(received.arguments, buffers)
     return _current[0](*args, **kwargs), registered
+
+
+def _narrow(rules: Narrowing, function: Callable[..., Any]) -> None:
+    """Take the user's rules, once, when the function's module is imported and its arguments are not read yet.
+
+    What CPython imports inside functions is loaded before, and the lines that a traceback will show.
+
+    Raises:
+        CallRejected: they cannot be enforced; the function does not run.
+    """
+    import linecache
+
+    from isolate_fn._enforce import preload
+    from isolate_fn._enforce.narrowing import narrow
+
+    preload.load_what_comes_later()
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is not None:
+        linecache.getlines(code.co_filename)
+    try:
+        narrow(rules)
+    except StepFailed as failure:
+        problem = f"cannot be enforced: {failure.call} failed: {failure.detail}"
+        raise CallRejected("rules=", problem, "change the rules, or the mounts they speak of") from None
 
 
 def _encode(value: Any, registered: Any, *, trusted: bool) -> tuple[Kind, bytes, list[Any]]:

@@ -36,6 +36,7 @@ class SpawnerKey(NamedTuple):
         preload: modules it imports once.
         sys_path: where it finds them.
         domain: name of the trust domain; empty for the common one.
+        later: it has loaded what CPython imports inside functions, because filters will deny opening files.
         namespaces: CLONE_NEW* flags of those that it enters for its isolates, and so must have of its own to go back to.
         idle_timeout: seconds.
     """
@@ -47,6 +48,7 @@ class SpawnerKey(NamedTuple):
     domain: str
     idle_timeout: float
     namespaces: int
+    later: bool = False
 
 
 class SpawnerGone(Exception):
@@ -115,6 +117,7 @@ class SpawnerClient:
                 "preload": self.key.preload,
                 "idle_timeout": self.key.idle_timeout,
                 "namespaces": self.key.namespaces,
+                "later": self.key.later,
             }
         )
         # The other end may be dead already; its last words are read below.

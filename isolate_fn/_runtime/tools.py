@@ -13,14 +13,22 @@ import os
 import select
 import signal
 import stat
+from collections.abc import Callable
 from typing import Any
 
+from isolate_fn._plan.orders import Narrowing
 from isolate_fn._transport.channel import WorkerChannel
 from isolate_fn._transport.frames import Frame, Kind
 
 
-def serve(channel: WorkerChannel) -> None:
-    """Do what the caller asks until it closes the channel."""
+def serve(channel: WorkerChannel, rules: Narrowing | None = None) -> None:
+    """Do what the caller asks until it closes the channel; programs run under ``rules`` of the user's, where there are any."""
+    if rules is not None:
+        from functools import partial
+
+        from isolate_fn._enforce.narrowing import narrow
+
+        _before_exec[:] = [partial(narrow, rules)]
     operations = {"run": _run, "put": _put, "get": _get}
     while True:
         received = channel.receive_with_descriptors()
@@ -44,6 +52,10 @@ def serve(channel: WorkerChannel) -> None:
                     os.close(descriptor)
 
 
+_before_exec: list[Callable[[], None]] = []
+"""What the child does between fork and exec."""
+
+
 def _say(channel: WorkerChannel, kind: Kind, **parts: Any) -> None:
     channel.send(kind, json.dumps(parts).encode())
 
@@ -59,8 +71,9 @@ def _run(channel: WorkerChannel, frame: Frame, order: dict[str, Any], descriptor
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     try:
         process = subprocess.Popen(
-            order["argv"], stdin=stdin, stdout=stdout, stderr=stderr, cwd=order["cwd"], env=environment
-        )
+            order["argv"], stdin=stdin, stdout=stdout, stderr=stderr, cwd=order["cwd"], env=environment,
+            preexec_fn=_before_exec[0] if _before_exec else None,  # noqa: PLW1509 - this process has one thread
+        )  # fmt: skip
         while descriptors:
             os.close(descriptors.pop())  # the program's end of its output must be seen, not ours
         _say(channel, Kind.NOTICE, started=process.pid)

@@ -84,12 +84,12 @@ def _serve(scene: Scene) -> None:
     if scene.role == "tools":
         from isolate_fn._runtime import tools
 
-        tools.serve(channel)
+        tools.serve(channel, scene.plan.rules_tools)
         return
     from isolate_fn._runtime import serve
 
     gc.enable()
-    serve.serve(channel, scene.plan.idle_timeout)
+    serve.serve(channel, scene.plan.idle_timeout, scene.plan.rules)
 
 
 def _json(value: Any) -> bytes:

@@ -202,6 +202,11 @@ def landlock_add_path(ruleset: int, access: int, directory: int) -> None:
     _landlock_add(ruleset, k.LANDLOCK_RULE_PATH_BENEATH, struct.pack("=Qi", access, directory), 0)
 
 
+def landlock_add_port(ruleset: int, access: int, port: int) -> None:
+    """Allow ``access`` to a TCP port. See landlock_add_rule(2), Linux 6.7."""
+    _landlock_add(ruleset, k.LANDLOCK_RULE_NET_PORT, struct.pack("=QQ", access, port), 0)
+
+
 def landlock_restrict_self(ruleset: int) -> None:
     """Put this thread, and all it starts from now on, under a rule set. See landlock_restrict_self(2)."""
     _landlock_restrict(ruleset, 0)

@@ -21,7 +21,6 @@ class Unbuilt(NamedTuple):
 
 # A feature that gets built loses its line here, and nothing else changes.
 UNBUILT = (
-    Unbuilt("rules=", lambda p: p.rules is not None, "leave rules= out: the base filter applies"),
     Unbuilt("expose=", lambda p: p.expose is not None, "pass what the function needs as an argument"),
     Unbuilt(
         "network=Network(...) with destinations",

@@ -1,6 +1,6 @@
 """What CPython would load too late: with the preload it is there, without it the same program fails.
 
-Every module of the table in `isolate_fn._api.preload` has a program here that uses it without naming it, or as error
+Every module of the table in `isolate_fn._enforce.preload` has a program here that uses it without naming it, or as error
 handlers do. Both times the module is forgotten before the context is applied, because this package may have imported it
 for its own purposes; then it is preloaded, or not.
 """
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from isolate_fn._api import preload
+from isolate_fn._enforce import preload
 
 VERSION = sys.version_info[1]
 
@@ -217,7 +217,7 @@ def test_a_daemon_thread_at_exit(run: Any) -> None:
     """Its end is pthread_exit(3), for which glibc opens libgcc_s.so.1, or aborts the process."""
     done = run(DAEMON)
     assert (done.returncode, done.stderr) == (0, "")
-    aborted = run("from isolate_fn._api import preload; preload._load_unwinder = lambda: None" + DAEMON)
+    aborted = run("from isolate_fn._enforce import preload; preload._load_unwinder = lambda: None" + DAEMON)
     assert "libgcc_s.so.1 must be installed" in aborted.stderr
     assert aborted.returncode == -6
 

@@ -1,0 +1,186 @@
+"""What ``rules=[...]`` comes to in an isolate: a second filter on top of the base one, and Landlock where a set names paths.
+
+An explicit list is exactly what is permitted, beside what the worker needs to take a call and to answer it (`Answering`).
+The base filter stands below it, so it is chosen wide enough for what the list permits: child processes and programs are
+denied by default, and admitted here where a set has them. What no isolate may do at all (mount, ptrace, another network
+family) stays denied, and the report says which permissions of the list are void for that reason.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from isolate_fn._plan.landlock_rights import downgrade, landlock_orders, require_rights
+from isolate_fn._plan.orders import LandlockOrders, Narrowing
+from isolate_fn._plan.rule_sets import Compiled, compile_rule_sets
+from isolate_fn._plan.seccomp import EPERM, KILL_PROCESS, SyscallPolicy, lets_through
+from isolate_fn._sys.features import Features
+from isolate_fn._sys.landlock_constants import FILE_RIGHTS
+from isolate_fn.errors import ConflictingRules, Unsupported
+from isolate_fn.policy.conditions import Arg
+from isolate_fn.policy.policy import Policy
+from isolate_fn.policy.rule_sets.base import Rule, RuleSet
+from isolate_fn.policy.rule_sets.kernel_words import ArchPrctl
+from isolate_fn.policy.tokens import NoSeccomp
+
+_CHANNEL = 3  # descriptor of the worker's socket
+_AT_EMPTY_PATH = 0x1000  # <linux/fcntl.h>
+_DUPFD_CLOEXEC, _GET_SEALS = 1030, 1034
+_PROGRAMS = ("execve", "execveat")
+
+
+class Answering(RuleSet):
+    """What the worker itself needs under rules of the user's: its channel, and shared memory for big values.
+
+    Descriptors from 4 up are shared memory that came over the channel, or files that other sets let be opened.
+    """
+
+    name = "Answering"
+
+    def simple_rules(self) -> Iterable[str]:
+        """Return the calls that wait for the next one."""
+        return ("poll", "ppoll")
+
+    def conditional_rules(self) -> Mapping[str, Sequence[Rule]]:
+        """Return what is limited to the channel and to what comes over it."""
+        channel, opened = Arg(0, 32) == _CHANNEL, Arg(0, 32) > _CHANNEL
+        no_code = Arg(2).masked(mmap.PROT_EXEC) == 0
+        by_descriptor = Arg(3, 32).masked(_AT_EMPTY_PATH) == _AT_EMPTY_PATH
+        needs = (
+            Rule("recvmsg", channel, reason="calls", need=True),
+            Rule("sendmsg", channel, reason="answers", need=True),
+            Rule("fstat", opened, reason="size of shared memory", need=True),
+            Rule("newfstatat", opened, by_descriptor, reason="what glibc makes of fstat", need=True),
+            Rule("fcntl", opened, Arg(1, 32).one_of(_GET_SEALS, _DUPFD_CLOEXEC), reason="shared memory", need=True),
+            Rule("mmap", Arg(4, 32) > _CHANNEL, no_code, reason="shared memory", need=True),
+            Rule("pwrite64", opened, reason="shared memory", need=True),
+            Rule("close", opened, reason="shared memory", need=True),
+        )
+        return {rule.syscall: (rule,) for rule in needs}
+
+
+class Starting(RuleSet):
+    """What a program needs from the moment it is started to its first own line, under rules of the user's.
+
+    Its libraries are opened, read and mapped; what it reads and writes from then on is for the user's sets to say, but
+    for descriptors from 3 up, which it must have been allowed to open.
+    """
+
+    name = "Starting"
+
+    def simple_rules(self) -> Iterable[str]:
+        """Return the calls of the loader and of what starts the program."""
+        return (
+            "execve", "access", "faccessat", "set_tid_address", "prlimit64", "close", "close_range", "getdents64", "lseek",
+        )  # fmt: skip
+
+    def conditional_rules(self) -> Mapping[str, Sequence[Rule]]:
+        """Return what is limited to reading."""
+        opened, no_writing = Arg(0, 32) >= _CHANNEL, os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+        metadata = [Rule(name, reason="libraries", need=True) for name in ("fstat", "newfstatat", "stat", "readlink")]
+        descriptors = [
+            Rule(name, opened, reason="libraries, and the pipe that tells why it could not start", need=True)
+            for name in ("read", "pread64", "write")
+        ]
+        needs = (
+            *metadata,
+            *descriptors,
+            Rule("open", Arg(1, 32).masked(no_writing) == 0, reason="libraries", need=True),
+            Rule("openat", Arg(2, 32).masked(no_writing) == 0, reason="libraries", need=True),
+            Rule("mmap", Arg(3, 32).masked(mmap.MAP_SHARED) == 0, reason="libraries", need=True),
+            Rule("arch_prctl", Arg(0, 32).one_of(*ArchPrctl), reason="thread-local storage", need=True),
+        )
+        return {rule.syscall: (rule,) for rule in needs}
+
+
+class Narrowed(NamedTuple):
+    """Rules of the user's, compiled for an isolate.
+
+    Attributes:
+        worker: what the worker takes after its function's module is imported.
+        tools: what each program that a sandbox block starts takes.
+        programs: the base filter must admit execve(2).
+        children: it must admit fork(2).
+        permitted: what the worker's rules come to.
+        dropped: what this kernel cannot enforce of them.
+    """
+
+    worker: Narrowing
+    tools: Narrowing
+    programs: bool
+    children: bool
+    permitted: SyscallPolicy
+    dropped: tuple[str, ...]
+
+
+def narrow(policy: Policy, features: Features) -> Narrowed | None:
+    """Return what ``rules`` of a policy come to; None without any.
+
+    Raises:
+        ConflictingRules: see compile_rule_sets(); or a filter is asked for and given up at once.
+        PolicyError: see compile_rule_sets().
+        Unsupported: a set names paths, ports or scopes, and the kernel has no Landlock for them.
+    """
+    if policy.rules is None:
+        return None
+    if NoSeccomp in policy.accept:
+        problem = "rules= asks for a system call filter, accept=(NoSeccomp,) for none"
+        raise ConflictingRules("rules", problem, "leave one of them out", ("rules", "NoSeccomp"))
+    default = KILL_PROCESS if policy.on_denied == "kill" else EPERM
+    worker = compile_rule_sets((*policy.rules, Answering()), default=default)
+    tools = compile_rule_sets((*policy.rules, Starting()), default=default)
+    landlock, dropped = _landlock(worker, features) if worker.wants_landlock else (None, ())
+    permits = _permitted(worker.policy)
+    return Narrowed(
+        worker=_orders(worker, landlock, features),
+        tools=_orders(tools, landlock, features),
+        programs=not permits.isdisjoint(_PROGRAMS),
+        children=not permits.isdisjoint(_PROGRAMS) or _forks(worker.policy),
+        permitted=worker.policy,
+        dropped=tuple(f"rules: {sentence}" for sentence in (*dropped, *map(str, worker.left_out))),
+    )
+
+
+def _orders(compiled: Compiled, landlock: LandlockOrders | None, features: Features) -> Narrowing:
+    return Narrowing(
+        program=compiled.filter(features.machine),
+        landlock=landlock,
+        file_rights=int(FILE_RIGHTS),
+        optional=tuple(wish.path for wish in compiled.landlock if wish.optional),
+    )
+
+
+def _landlock(compiled: Compiled, features: Features) -> tuple[LandlockOrders, tuple[str, ...]]:
+    if not features.landlock:
+        raise Unsupported(
+            "rules= that name paths, ports or scopes",
+            "Landlock (Linux 5.13)",
+            features.landlock_cause,
+            "switch landlock on among the LSMs, or leave these rules out: mounts= decide which files there are",
+        )
+    require_rights({word for wish in compiled.ports for word in wish.words} | set(compiled.scopes), features.landlock)
+    wanted = landlock_orders(compiled.landlock, ports=compiled.ports, scopes=compiled.scopes)
+    return downgrade(wanted, features.landlock)
+
+
+def _permitted(policy: SyscallPolicy) -> set[str]:
+    return {name for name, entry in policy.entries if any(lets_through(rule.action) for rule in entry.rules)}
+
+
+def _forks(policy: SyscallPolicy) -> bool:
+    """Tell whether a child process may be made, and not only a thread."""
+    by_name = policy.by_name()
+    if "fork" in by_name or "vfork" in by_name:
+        return True
+    plain_fork = (signal.SIGCHLD, 0, 0, 0, 0, 0)
+    return "clone" in by_name and any(rule.matches(plain_fork) for rule in by_name["clone"].rules)
+
+
+def void(permitted: SyscallPolicy, base: SyscallPolicy) -> tuple[str, ...]:
+    """Return a sentence about the calls that rules permit and no isolate may make, if there are any."""
+    names = sorted(_permitted(permitted) - _permitted(base))
+    return (f"rules: no isolate may call {', '.join(names)}, whatever the rules permit",) if names else ()
