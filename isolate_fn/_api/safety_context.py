@@ -96,9 +96,9 @@ class SafetyContext:
 
         Args:
             action: ``ERRNO(code)``; ``KILL_PROCESS``; ``TRAP()`` for SIGSYS; ``LOG`` to permit it and write it to the
-                audit log; ``NOTIFY`` to leave the answer to a supervisor, which must be another process (Python holds
-                its lock while it waits) and gets ``listener`` of what apply_... returns. Calls that libc has an older form of still fail with
-                ENOSYS, except under LOG.
+                audit log; ``NOTIFY`` to leave the answer to a supervisor, which gets ``listener`` of what apply_...
+                returns and must be another process, because Python holds its lock while it waits. Calls that libc
+                has an older form of still fail with ENOSYS, except under LOG.
 
         Raises:
             PolicyError: ALLOW, which denies nothing, or no action.

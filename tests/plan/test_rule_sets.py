@@ -9,6 +9,7 @@ import pytest
 
 from isolate_fn._plan.bpf import length
 from isolate_fn._plan.emulator import SeccompData, run
+from isolate_fn._plan.fallbacks import FALLBACKS, UNSEEN
 from isolate_fn._plan.rule_sets import Compiled, PathWish, PortWish, compile_rule_sets
 from isolate_fn._plan.seccomp import ENOSYS, EPERM, KILL_THREAD, Action, verdict
 from isolate_fn._sys import numbers
@@ -322,6 +323,20 @@ def test_a_newer_call_falls_back_only_where_the_older_is_permitted() -> None:
     assert answer(compile_rule_sets([]), "statx") == answer(compile_rule_sets([]), "clone3") == EPERM
     assert answer(compile_rule_sets(["newfstatat", "statx"]), "statx") == ALLOW
     assert answer(compile_rule_sets(["newfstatat"], default=actions.LOG), "statx").verdict == 0x7FFC0000
+
+
+def test_every_name_in_the_tables_exists() -> None:
+    for table in (FALLBACKS, UNSEEN):
+        for call, others in table.items():
+            assert all(numbers.is_known(name) for name in (call, *others.split())), call
+            assert call not in others.split()
+
+
+@pytest.mark.parametrize("machine", numbers.MACHINES)
+def test_every_fallback_exists_where_the_newer_call_does(machine: str) -> None:
+    table = numbers.table(machine)
+    for call, older in FALLBACKS.items():
+        assert call not in table or any(name in table for name in older.split()), call
 
 
 # --- who said it ------------------------------------------------------------------------------------------------

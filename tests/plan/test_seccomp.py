@@ -28,6 +28,7 @@ from isolate_fn._plan.seccomp import (
     SyscallPolicy,
     compile_filter,
     fail_with,
+    trap_with,
 )
 from isolate_fn._sys import numbers
 from isolate_fn._sys.seccomp_constants import AUDIT_ARCH, AUDIT_ARCH_ARM, AUDIT_ARCH_I386
@@ -203,8 +204,9 @@ def test_denying_in_another_way_keeps_explicit_answers() -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(PolicyError, match="'sockett'"):
+    with pytest.raises(PolicyError, match="'sockett'") as refusal:
         SyscallPolicy().allowing(["sockett"])
+    assert "'socket'" in refusal.value.remedy
 
 
 def test_entries_must_be_sorted_and_unique() -> None:
@@ -218,6 +220,20 @@ def test_entries_must_be_sorted_and_unique() -> None:
 def test_errnos_the_kernel_would_change_are_refused(code: int) -> None:
     with pytest.raises(PolicyError, match="errno"):
         fail_with(code)
+
+
+@pytest.mark.parametrize("data", [-1, 65536])
+def test_trap_data_that_does_not_fit_is_refused(data: int) -> None:
+    with pytest.raises(PolicyError, match="trap data"):
+        trap_with(data)
+
+
+def test_answers_print_as_words() -> None:
+    printed = [
+        str(action) for action in (ALLOW, fail_with(13), fail_with(4095), trap_with(7), KILL_THREAD, LOG, NOTIFY)
+    ]
+
+    assert printed == ["allow", "errno EACCES", "errno 4095", "trap 7", "kill thread", "log", "notify"]
 
 
 def test_too_many_rules() -> None:

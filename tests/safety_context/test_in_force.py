@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 from typing import Any
 
@@ -11,7 +10,10 @@ import pytest
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("choice", "code"), [("", 1), (".with_errno(errno.EACCES)", 13), (".with_errno(999)", 999), (".with_errno(4095)", 4095)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("choice", "code"),
+    [("", 1), (".with_errno(errno.EACCES)", 13), (".with_errno(999)", 999), (".with_errno(4095)", 4095)],
+)
 def test_denied_calls_fail_with_the_errno(holds: Any, choice: str, code: int) -> None:
     holds("", f"""
     SafetyContext().enable("write"){choice}.apply_to_all_threads()
@@ -333,7 +335,8 @@ def test_scopes(holds: Any) -> None:
 
 def test_executable_memory_can_be_taken_away(holds: Any) -> None:
     """`BasicCapabilities` can be tightened, which the seed does not allow."""
-    before = "import mmap\nMAP = lambda protection: native('mmap', 0, 4096, protection, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)"
+    before = "import mmap\nANYWHERE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS\n"
+    before += "MAP = lambda protection: native('mmap', 0, 4096, protection, ANYWHERE, -1, 0)"
     context = "SafetyContext().enable({}).apply_to_all_threads()\nassert (MAP(3), MAP(5), MAP(7)) == {}"
     tight = 'Custom("data only", Rule("mmap", Arg(2, 32).masked(4) == 0), Rule("mprotect", Arg(2, 32).masked(4) == 0))'
     holds(before, context.format('"write"', (0, 0, 0)))

@@ -1,183 +1,77 @@
 """What CPython would load too late: with the preload it is there, without it the same program fails.
 
-Every module of the table in `isolate_fn._enforce.preload` has a program here that uses it without naming it, or as error
-handlers do. Both times the module is forgotten before the context is applied, because this package may have imported it
-for its own purposes; then it is preloaded, or not.
+Every module of the table in `isolate_fn._enforce.preload` has a program in late_programs.py that uses it without naming it,
+or as error handlers do. Both times the module is forgotten before the context is applied, because this package may have
+imported it for its own purposes; then it is preloaded, or not.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from isolate_fn._enforce import preload
 
+HERE = Path(__file__).parent
 VERSION = sys.version_info[1]
 
-FORGET = """
+_spec = importlib.util.spec_from_file_location("late_programs", HERE / "late_programs.py")
+assert _spec is not None and _spec.loader is not None
+late_programs = importlib.util.module_from_spec(_spec)
+sys.modules["late_programs"] = late_programs
+_spec.loader.exec_module(late_programs)
+USES = {name: use for name, use in late_programs.USES.items() if use.python[0] <= VERSION <= use.python[1]}
+
+BEFORE = f"""
+sys.path.append({str(HERE)!r})
+import late_programs
+use = late_programs.USES[NAME]
+program = use.run()
+next(program)
 from isolate_fn._api import safety_apply
-def _forget(load=safety_apply.load_what_comes_later, preload={preload}):
-    for name in {modules!r}.split():
+def forget(load=safety_apply.load_what_comes_later):
+    for name in use.modules.split():
         sys.modules.pop(name, None)
         package, _, attribute = name.rpartition(".")
         if package in sys.modules:
             vars(sys.modules[package]).pop(attribute, None)
     # As in a script: "" in its place (python -c) takes getcwd(2), and another error where that is denied.
     sys.path[:] = filter(None, sys.path)
-    if preload:
+    if PRELOAD:
         load()
-safety_apply.load_what_comes_later = _forget
-
-def unless_import_error(action):
-    '''Only what could not be imported counts; that files and programs are denied is what the context is for.'''
-    try:
-        action()
-    except ImportError:
-        raise
-    except Exception:
-        pass
+safety_apply.load_what_comes_later = forget
 """
 
 
-class Late(NamedTuple):
-    """Something that imports when it is used.
-
-    Attributes:
-        owner: the line of the table.
-        modules: what it imports.
-        before: what the program does first.
-        inside: the use.
-        sets: rule sets beside BasicCapabilities.
-        python: versions where it imports late.
-    """
-
-    owner: str
-    modules: str
-    before: str
-    inside: str
-    sets: str = ""
-    python: tuple[int, int] = (11, 99)
-
-
-FAILING = """
-import traceback
-with open("m.py", "w", encoding="utf-8") as file:
-    file.write("def fail(x):\\n    return x['\\u00e4'] / 0 + x['b']\\n")
-sys.path.insert(0, os.getcwd())
-import m
-"""
-READ = FAILING + "import linecache; linecache.getlines(m.__file__)"
-SHOW = "try: m.fail({'\\u00e4': 1, 'b': 2})\nexcept ZeroDivisionError: assert 'return x' in traceback.format_exc()"
-METADATA = "SystemIO().allow_metadata()"  # a changed source file is not shown
-SHARED = (
-    "Multiprocessing(), Threads().allow_create(), SystemIO().allow_read_path('/dev/shm').allow_write_file('/dev/shm')"
-    ".allow_create_in_dir('/dev/shm').allow_remove_file('/dev/shm')"
-)
-FORK = "import multiprocessing; fork = multiprocessing.get_context('fork')"
-
-LATE = [
-    Late("", "traceback", "", "try: 1 / 0\nexcept ZeroDivisionError: import traceback; traceback.format_exc()"),
-    Late("", "tokenize", FAILING, "try: m.fail({})\nexcept KeyError: assert 'KeyError' in traceback.format_exc()", python=(13, 99)),
-    Late("", "traceback linecache tokenize", "", "try: 1 / 0\nexcept ZeroDivisionError: import traceback; traceback.format_exc()"),
-    Late("", "ast", READ, SHOW, METADATA),
-    Late("", "unicodedata", READ, SHOW, METADATA, python=(12, 99)),
-    Late("", "unicodedata", "", "assert eval('\"\\\\N{SNOWMAN}\"') == '\\u2603'"),
-    Late("", "warnings", "thread = threading.current_thread()", "import io; sys.stderr = io.StringIO(); thread.setName('late')"),
-    Late("", "re", "import warnings", "warnings.filterwarnings('ignore', 'late')"),
-    Late("", "_strptime locale calendar", "import time", "time.strptime('1', '%d')"),
-    Late("", "_strptime", "import datetime", "datetime.datetime.strptime('1', '%d')"),
-    Late("", "_pylong", "sys.set_int_max_str_digits(0)", "assert len(str(10 ** 200000)) == 200001", python=(12, 99)),
-    Late("", "decimal _decimal _pylong", "sys.set_int_max_str_digits(0)", "assert len(str(10 ** 200000)) == 200001", python=(12, 99)),
-    Late("", "copy", "import collections\nclass Mine(collections.UserDict): pass", "Mine(a=1).copy()"),
-    Late("", "heapq", "import collections", "assert collections.Counter('aab').most_common(1) == [('a', 2)]"),
-    Late("", "types", "import functools", "functools.singledispatch(len)"),
-    Late("", "weakref", "import functools", "functools.singledispatch(len)"),
-    Late("argparse", "shutil", "import argparse", "argparse.ArgumentParser().format_help()"),
-    Late("argparse", "textwrap", "import argparse", "assert 'late' in argparse.ArgumentParser(description='late').format_help()"),
-    Late("asyncio", "concurrent.futures.thread", "import asyncio", "async def main(): assert await asyncio.to_thread(abs, -1) == 1\nasyncio.run(main())", "Asyncio(), Threads().allow_create()"),
-    Late("concurrent.futures", "concurrent.futures.thread", "import concurrent.futures", "concurrent.futures.ThreadPoolExecutor"),
-    Late("concurrent.futures", "concurrent.futures.process", "import concurrent.futures", "concurrent.futures.ProcessPoolExecutor"),
-    Late("email.feedparser", "email.message", "import email.feedparser", "email.feedparser.FeedParser().feed('a: b')"),
-    Late("email.message", "email.generator", "import email.message", "m = email.message.Message(); m['a'] = 'b'; assert m.as_string() == 'a: b\\n\\n'"),
-    Late("email.message", "email.policy", "import email.message", "email.message.EmailMessage()"),
-    Late("functools", "typing", "import functools", "@functools.singledispatch\ndef f(x): pass\n@f.register\ndef g(x: int): pass"),
-    Late("gettext", "locale", "import gettext; os.environ['LANGUAGE'] = 'de'", "gettext.find('x')", METADATA),
-    Late("multiprocessing", "multiprocessing.popen_fork multiprocessing.util multiprocessing.connection", FORK,
-         "p = fork.Process(target=print); p.start(); p.join(); assert p.exitcode == 0", SHARED),
-    Late("multiprocessing", "multiprocessing.synchronize", FORK, "with fork.Lock(): pass", SHARED),
-    Late("multiprocessing", "multiprocessing.queues", FORK, "q = fork.SimpleQueue(); q.put(1); assert q.get() == 1", SHARED),
-    Late("multiprocessing", "multiprocessing.pool", FORK, "with fork.Pool(1) as pool: assert pool.map(abs, [-1]) == [1]", SHARED),
-    Late("multiprocessing", "multiprocessing.sharedctypes", FORK, "assert fork.RawValue('i', 5).value == 5", SHARED),
-    Late("multiprocessing", "multiprocessing.heap multiprocessing.sharedctypes", FORK, "assert fork.RawValue('i', 5).value == 5", SHARED),
-    Late("multiprocessing", "multiprocessing.managers", FORK, "unless_import_error(fork.Manager)"),
-    Late("multiprocessing", "tempfile", f"{FORK}; import multiprocessing.util", "unless_import_error(multiprocessing.util.get_temp_dir)"),
-    Late("multiprocessing", "logging", FORK, "fork.get_logger()"),
-    Late("multiprocessing", "hmac", "import multiprocessing.connection", "unless_import_error(lambda: multiprocessing.connection.deliver_challenge(None, b'x'))", python=(11, 11)),
-    Late("multiprocessing", "hmac", "import multiprocessing.connection", "multiprocessing.connection._create_response(b'x', b'{sha256}' + bytes(32))", python=(12, 99)),
-    Late("multiprocessing", "multiprocessing.popen_spawn_posix", "import multiprocessing; p = multiprocessing.get_context('spawn').Process(target=print)", "unless_import_error(p.start)"),
-    Late("multiprocessing", "multiprocessing.resource_tracker multiprocessing.popen_spawn_posix", "import multiprocessing; p = multiprocessing.get_context('spawn').Process(target=print)", "unless_import_error(p.start)"),
-    Late("multiprocessing", "multiprocessing.popen_forkserver", "import multiprocessing; p = multiprocessing.get_context('forkserver').Process(target=print)", "unless_import_error(p.start)"),
-    Late("multiprocessing", "multiprocessing.forkserver multiprocessing.popen_forkserver", "import multiprocessing; p = multiprocessing.get_context('forkserver').Process(target=print)", "unless_import_error(p.start)"),
-    Late("numpy", "", "import numpy as np", "np.random.default_rng(1).random()"),
-    Late("numpy", "", "import numpy as np", "np.fft.fft([1, 2])"),
-    Late("platform", "struct", "import platform", "platform.architecture()"),
-    Late("random", "hashlib _sha2 _sha512", "import random", "random.seed('text')", python=(13, 99)),
-    Late("shutil", "tarfile", "import shutil", "unless_import_error(lambda: shutil.make_archive('a', 'tar'))"),
-    Late("shutil", "zipfile", "import shutil", "unless_import_error(lambda: shutil.make_archive('a', 'zip'))"),
-    Late("socketserver", "traceback", "import socketserver, io; server = socketserver.BaseServer(None, None)", "sys.stderr = io.StringIO(); server.handle_error(None, 'peer')"),
-    Late("sqlite3", "sqlite3.dump", "import sqlite3; d = sqlite3.connect(':memory:')", "assert list(d.iterdump())"),
-    Late("typing", "inspect", "import typing\n@typing.runtime_checkable\nclass P(typing.Protocol):\n    a: int", "assert not isinstance(1, P)", python=(12, 99)),
-    Late("urllib.request", "http.cookiejar", "import urllib.request", "urllib.request.HTTPCookieProcessor()"),
-    Late("urllib.request", "email.utils", "import urllib.request", "unless_import_error(lambda: urllib.request.FileHandler().open_local_file(urllib.request.Request('file:///x')))"),
-    Late("urllib.request", "mimetypes", "import urllib.request", "unless_import_error(lambda: urllib.request.FileHandler().open_local_file(urllib.request.Request('file:///x')))"),
-    Late("urllib.request", "ftplib", "import urllib.request", "unless_import_error(lambda: urllib.request.FTPHandler().ftp_open(urllib.request.Request('ftp://localhost/x')))"),
-    Late("uuid", "hashlib", "import uuid", "uuid.uuid5(uuid.NAMESPACE_DNS, 'x')"),
-    Late("xml.dom.minidom", "xml.dom.expatbuilder", "import xml.dom.minidom", "xml.dom.minidom.parseString('<a/>')"),
-    Late("xml.sax", "xml.sax.expatreader", "import xml.sax, xml.sax.handler", "xml.sax.parseString('<a/>', xml.sax.handler.ContentHandler())"),
-    Late("zoneinfo", "importlib.resources", "import zoneinfo", "unless_import_error(lambda: zoneinfo.ZoneInfo('No/Where'))"),
-]  # fmt: skip
-
-
-def needed(late: Late) -> None:
-    if late.owner == "numpy":
+def under(locked: Any, name: str, *, loaded: bool) -> Any:
+    if USES[name].owner == "numpy":
         pytest.importorskip("numpy")
+    apply = f"SafetyContext().enable('write', 'fstat', {USES[name].sets}).apply_to_current_thread()"
+    inside = f"{apply}\nassert next(program, 'ended') == 'ended'"
+    return locked(f"NAME, PRELOAD = {name!r}, {loaded}\n{BEFORE}", inside)
 
 
-def lines() -> list[Any]:
-    here = [late for late in LATE if late.python[0] <= VERSION <= late.python[1]]
-    return [
-        pytest.param(late, id=f"{late.owner or 'interpreter'}: {late.modules} {late.inside[-30:]}") for late in here
-    ]
-
-
-def under(locked: Any, late: Late, *, loaded: bool) -> Any:
-    before = f"{late.before}\n{FORGET.format(modules=late.modules, preload=loaded)}"
-    apply = f"SafetyContext().enable('write', 'fstat', {late.sets}).apply_to_current_thread()\n"
-    names = [name for name in ("np", "numpy") if name in late.before]
-    return locked(before, "".join(f"global {name}\n" for name in names) + apply + late.inside)
-
-
-@pytest.mark.parametrize("late", lines())
-def test_it_is_there(locked: Any, late: Late) -> None:
-    needed(late)
-    done = under(locked, late, loaded=True)
+@pytest.mark.parametrize("name", USES)
+def test_it_is_there(locked: Any, name: str) -> None:
+    done = under(locked, name, loaded=True)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("late", lines())
-def test_it_fails_without_the_preload(locked: Any, late: Late) -> None:
-    needed(late)
-    done = under(locked, late, loaded=False)
+@pytest.mark.parametrize("name", USES)
+def test_it_fails_without_the_preload(locked: Any, name: str) -> None:
+    done = under(locked, name, loaded=False)
     assert done.returncode == 1, f"needs no preload on 3.{VERSION}"
 
 
 def test_every_module_of_the_table_has_a_program() -> None:
-    programs = {(late.owner, module) for late in LATE for module in late.modules.split()}
-    programs |= {("numpy", "numpy.fft"), ("numpy", "numpy.random")}  # cannot be imported a second time
+    used = {(use.owner, module) for use in late_programs.USES.values() for module in use.modules.split()}
+    used |= {("numpy", "numpy.fft"), ("numpy", "numpy.random")}  # cannot be imported a second time
     table = {(owner, module) for owner, modules in preload.LATER.items() for module in modules.split()}
-    assert table <= programs
+    assert table <= used
 
 
 @pytest.mark.parametrize("codec", preload.CODECS.split())

@@ -21,7 +21,6 @@ from isolate_fn.rules import (
     BasicCapabilities,
     Custom,
     LandlockRule,
-    Networking,
     Rule,
     RuleSet,
     SystemIO,
@@ -314,9 +313,8 @@ LIKE_AN_EMULATOR = """
 from isolate_fn._plan.seccomp import ALLOW as LET, SyscallPolicy, compile_filter, Entry, fail_with, Rule as R
 from isolate_fn._sys import this_process_calls
 from isolate_fn.policy.conditions import Arg
-answer = Entry((), fail_with({code}))
-asking = Entry((R((Arg(0, 32).one_of(21),), fail_with({code})),), LET)     # PR_GET_SECCOMP
-policy = SyscallPolicy.of({{"seccomp": answer, "prctl": asking}}, default=LET)
+asking = R((Arg(0, 32).one_of(21),), fail_with(PRCTL))     # PR_GET_SECCOMP
+policy = SyscallPolicy.of({"seccomp": Entry((), fail_with(SECCOMP)), "prctl": Entry((asking,), LET)}, default=LET)
 this_process_calls.set_no_new_privs()
 this_process_calls.install_filter(compile_filter(policy, os.uname().machine), 0)
 """
@@ -325,17 +323,17 @@ this_process_calls.install_filter(compile_filter(policy, os.uname().machine), 0)
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS])
 def test_no_filters_as_under_an_emulator(ok: Any, code: int) -> None:
     """What qemu-user and Rosetta answer; here a filter plays them."""
-    asking = errno.EINVAL
-    ok(LIKE_AN_EMULATOR.format(code=asking).replace(f"answer = Entry((), fail_with({asking}))", f"answer = Entry((), fail_with({code}))") + f"""
+    like = LIKE_AN_EMULATOR.replace("PRCTL", str(errno.EINVAL)).replace("SECCOMP)", f"{code})")
+    ok(f"""{like}
 error = refused(Unsupported, SafetyContext().enable(SystemIO().allow_stdout()).apply_to_all_threads)
 assert error.found == "{errno.errorcode[code]}" and "CONFIG_SECCOMP_FILTER" in error.needs, error
 for word in ("qemu-user", "Rosetta", "landlock_only()"):
     assert word in error.remedy, error
-""")  # fmt: skip
+""")
 
 
 def test_a_filter_that_is_in_force_denies_seccomp(ok: Any) -> None:
-    ok(LIKE_AN_EMULATOR.format(code=errno.EPERM) + """
+    ok(LIKE_AN_EMULATOR.replace("PRCTL", str(errno.EPERM)).replace("SECCOMP)", f"{errno.EPERM})") + """
 error = refused(SetupError, SafetyContext().enable("write", SystemIO().allow_read_path("/")).apply_to_current_thread)
 assert error.errno == errno.EPERM and "a filter denies it" in error.remedy, error
 """)  # fmt: skip
