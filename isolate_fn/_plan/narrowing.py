@@ -151,6 +151,7 @@ def _orders(compiled: Compiled, landlock: LandlockOrders | None, features: Featu
         landlock=landlock,
         file_rights=int(FILE_RIGHTS),
         optional=tuple(wish.path for wish in compiled.landlock if wish.optional),
+        threads="clone" in _permitted(compiled.policy),
     )
 
 

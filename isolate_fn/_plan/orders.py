@@ -72,12 +72,14 @@ class Narrowing(NamedTuple):
         landlock: rule set, its paths those inside; None where no rule names any.
         file_rights: the bits of it that a path may have which is no directory; the kernel answers EINVAL to others.
         optional: paths of it that need not exist.
+        threads: whether a thread may be started: one that cannot is no sign of a limit then.
     """
 
     program: bytes
     landlock: LandlockOrders | None
     file_rights: int
     optional: tuple[str, ...]
+    threads: bool
 
 
 class Plan(NamedTuple):

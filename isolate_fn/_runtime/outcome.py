@@ -122,7 +122,9 @@ def _limit_behind(exception: BaseException, isolate: Isolate, prepared: Prepared
         return LimitExceeded("file_size", limits.file_size, limits.file_size, report_of(isolate, prepared))
     if code == errno.EMFILE:
         return LimitExceeded("open_files", limits.open_files, limits.open_files, report_of(isolate, prepared))
+    rules = prepared.plan.rules
     no_thread = type(exception) is RuntimeError and str(exception) == "can't start new thread"
+    no_thread = no_thread and (rules is None or rules.threads)
     no_process = code == errno.EAGAIN and not getattr(exception, "filename", None)
     if no_thread or no_process:
         return LimitExceeded("processes", limits.processes, limits.processes, report_of(isolate, prepared))

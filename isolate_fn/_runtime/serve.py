@@ -23,6 +23,9 @@ _rules: list[Narrowing] = []
 """What the next call has to take before its arguments are read; empty once it is in force."""
 
 
+narrowed = False
+"""True once rules of the user's are in force."""
+
 serving = False
 """True in a worker, and nowhere else: how the decorator knows that it is inside."""
 
@@ -61,7 +64,10 @@ def _answer(channel: WorkerChannel, frame: Frame) -> bool:
         parts = {"type_name": rejected.type_name, "where": rejected.where, "remedy": rejected.remedy}
         kind, body, buffers = Kind.REJECTED, json.dumps(parts).encode(), []
     except CallRejected as rejected:
-        parts = {"what": rejected.what, "problem": rejected.problem, "remedy": rejected.remedy}
+        remedy = rejected.remedy
+        if narrowed:
+            remedy += "; under rules= it must be imported by the function's own module, or the rules permit imports: Interpreter()"
+        parts = {"what": rejected.what, "problem": rejected.problem, "remedy": remedy}
         kind, body, buffers = Kind.REJECTED, json.dumps(parts).encode(), []
     except PolicyError as refused:
         kind, body, buffers = _nested(refused) or _describe(refused)
@@ -93,6 +99,7 @@ def _narrow(rules: Narrowing, function: Callable[..., Any]) -> None:
     Raises:
         CallRejected: they cannot be enforced; the function does not run.
     """
+    global narrowed
     import linecache
 
     from isolate_fn._enforce import preload
@@ -102,8 +109,12 @@ def _narrow(rules: Narrowing, function: Callable[..., Any]) -> None:
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     if code is not None:
         linecache.getlines(code.co_filename)
+    # What an answer needs; an interpreter that was executed anew has none of it yet.
+    from isolate_fn._transport import codec_encode, failures_describe  # noqa: F401
+
     try:
         narrow(rules)
+        narrowed = True
     except StepFailed as failure:
         problem = f"cannot be enforced: {failure.call} failed: {failure.detail}"
         raise CallRejected("rules=", problem, "change the rules, or the mounts they speak of") from None
