@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 # A name that goes missing here is a change that breaks users; a new one is listed on purpose.
 FRONT_DOOR = {
-    "Enforcement", "Isolate", "IsolateOutput", "Limits", "Network", "Policy", "Report", "SafetyContext",
+    "Enforcement", "Isolate", "IsolateOutput", "Limits", "Network", "Policy", "Report", "Restrictions", "SafetyContext",
     "dev", "explain", "file", "isolated", "lock_pid_file", "overlay", "restrict_privileges", "ro", "rw", "sandbox",
     "symlink", "tmpfs",
 }  # fmt: skip

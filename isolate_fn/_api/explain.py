@@ -6,6 +6,7 @@ import os
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from isolate_fn._plan import narrowing
 from isolate_fn._plan.bpf import length
 from isolate_fn._plan.landlock_rights import right_of
 from isolate_fn._plan.listing import describe, disassemble
@@ -13,6 +14,7 @@ from isolate_fn._plan.rule_sets import Compiled, compile_rule_sets
 from isolate_fn._plan.seccomp import SyscallPolicy, compile_filter
 from isolate_fn._plan.seccomp_base import worker_policy
 from isolate_fn._sys import numbers
+from isolate_fn._sys.features import probe
 from isolate_fn.errors import PolicyError
 from isolate_fn.policy.actions import ERRNO, Action
 from isolate_fn.policy.policy import Policy
@@ -50,15 +52,15 @@ def explain(subject: object, *, machine: str | None = None, bpf: bool = False, d
 
 
 def _policy_text(policy: Policy, machine: str, bpf: bool) -> Iterator[str]:
-    kill = policy.on_denied == "kill"
-    base = worker_policy(network=policy.network is True, on_denied="kill" if kill else "errno")
+    rules = narrowing.narrow(policy, probe())
+    base = worker_policy(**narrowing.base_options(policy, rules))
     yield from _section("Base filter of every worker", _answers(base, machine))
     if bpf:
         yield from _program(compile_filter(base, machine), machine)
     if policy.rules is not None:
-        default = Action("kill_process") if kill else ERRNO()
         yield "On top of it, so that a call needs the permission of both:"
-        yield from _rule_sets_text(check_rule_sets("rules", policy.rules), default, machine, bpf)
+        default = Action("kill_process") if policy.on_denied == "kill" else ERRNO()
+        yield from _rule_sets_text(narrowing.of_worker(policy), default, machine, bpf)
 
 
 def _rule_sets_text(sets: tuple[RuleSet | str, ...], default: Action, machine: str, bpf: bool) -> Iterator[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from isolate_fn._api import safety_checks as checks
-from isolate_fn._enforce.preload import load_what_comes_later
 from isolate_fn._enforce import this_process
+from isolate_fn._enforce.preload import load_what_comes_later
 from isolate_fn._plan.bpf import Graph, assemble
 from isolate_fn._plan.landlock_rights import downgrade, landlock_orders
 from isolate_fn._plan.orders import LandlockOrders

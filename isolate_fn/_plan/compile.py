@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import resource
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from isolate_fn._plan import sharing
 from isolate_fn._plan.landlock import downgrade, landlock_for_init, landlock_wanted
-from isolate_fn._plan.narrowing import narrow, void
+from isolate_fn._plan.narrowing import base_options, narrow, void
 from isolate_fn._plan.orders import LandlockOrders, MountOrder, Plan
 from isolate_fn._plan.seccomp_base import init_filter, worker_filter, worker_policy
 from isolate_fn._sys import constants as k
@@ -96,12 +96,10 @@ def compile_plan(
         policy, features, (*mounts, *_DEVICES), writable, programs=programs
     )
     seccomp = features.seccomp and NoSeccomp not in policy.accept
-    on_denied = "kill" if policy.on_denied == "kill" else "errno"
     if policy.on_denied == "report":
         dropped += ("on_denied='report': denied system calls fail with their errno, but are not recorded yet",)
-    base: dict[str, Any] = {"network": network, "on_denied": on_denied}
+    base = base_options(policy, rules)
     if rules is not None:
-        base |= {"exec": programs, "fork": rules.children, "narrowing": True}
         dropped += (*rules.dropped, *void(rules.permitted, worker_policy(**base)))
     own_network = not (network or HostNetwork in policy.accept)
     directories, files = sharing.mount_points(mounts, once, policy.cwd)
@@ -132,7 +130,7 @@ def compile_plan(
         sys_path=surroundings.sys_path,
         editable=surroundings.editable,
         prefixes=surroundings.prefixes,
-        open_check=on_denied != "kill" and seccomp,
+        open_check=policy.on_denied != "kill" and seccomp,
         interpreter=surroundings.interpreter,
         fresh_exec=policy.fresh_exec,
         rules=rules.worker if rules is not None else None,

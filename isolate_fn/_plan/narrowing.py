@@ -12,12 +12,13 @@ import mmap
 import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from isolate_fn._plan.landlock_rights import downgrade, landlock_orders, require_rights
 from isolate_fn._plan.orders import LandlockOrders, Narrowing
 from isolate_fn._plan.rule_sets import Compiled, compile_rule_sets
-from isolate_fn._plan.seccomp import EPERM, KILL_PROCESS, SyscallPolicy, lets_through
+from isolate_fn._plan.seccomp import EPERM, KILL_PROCESS, Action, SyscallPolicy, lets_through
+from isolate_fn._plan.seccomp_base import OnDenied
 from isolate_fn._sys.features import Features
 from isolate_fn._sys.landlock_constants import FILE_RIGHTS
 from isolate_fn.errors import ConflictingRules, Unsupported
@@ -97,6 +98,16 @@ class Starting(RuleSet):
         return {rule.syscall: (rule,) for rule in needs}
 
 
+class BaseOptions(TypedDict, total=False):
+    """Options of `worker_policy` and `worker_filter`."""
+
+    network: bool
+    on_denied: OnDenied
+    exec: bool
+    fork: bool | None
+    narrowing: bool
+
+
 class Narrowed(NamedTuple):
     """Rules of the user's, compiled for an isolate.
 
@@ -117,6 +128,29 @@ class Narrowed(NamedTuple):
     dropped: tuple[str, ...]
 
 
+def denial(policy: Policy) -> Action:
+    """Return what a call is answered that no rule permits."""
+    return KILL_PROCESS if policy.on_denied == "kill" else EPERM
+
+
+def of_worker(policy: Policy) -> tuple[RuleSet | str, ...]:
+    """Return the sets that a worker runs under: the user's, and what answering takes."""
+    return (*(policy.rules or ()), Answering())
+
+
+def of_tools(policy: Policy) -> tuple[RuleSet | str, ...]:
+    """Return the sets that a program runs under: the user's, and what starting takes."""
+    return (*(policy.rules or ()), Starting())
+
+
+def base_options(policy: Policy, rules: Narrowed | None) -> BaseOptions:
+    """Return the options of `worker_policy` for the base filter: wide enough for what an explicit list permits."""
+    options: BaseOptions = {"network": policy.network is True, "on_denied": "kill" if policy.on_denied == "kill" else "errno"}
+    if rules is not None:
+        options |= {"exec": rules.programs, "fork": rules.children, "narrowing": True}
+    return options
+
+
 def narrow(policy: Policy, features: Features) -> Narrowed | None:
     """Return what ``rules`` of a policy come to; None without any.
 
@@ -130,9 +164,7 @@ def narrow(policy: Policy, features: Features) -> Narrowed | None:
     if NoSeccomp in policy.accept:
         problem = "rules= asks for a system call filter, accept=(NoSeccomp,) for none"
         raise ConflictingRules("rules", problem, "leave one of them out", ("rules", "NoSeccomp"))
-    default = KILL_PROCESS if policy.on_denied == "kill" else EPERM
-    worker = compile_rule_sets((*policy.rules, Answering()), default=default)
-    tools = compile_rule_sets((*policy.rules, Starting()), default=default)
+    worker, tools = (compile_rule_sets(sets, default=denial(policy)) for sets in (of_worker(policy), of_tools(policy)))
     landlock, dropped = _landlock(worker, features) if worker.wants_landlock else (None, ())
     permits = _permitted(worker.policy)
     return Narrowed(

@@ -66,7 +66,7 @@ def _answer(channel: WorkerChannel, frame: Frame) -> bool:
     except CallRejected as rejected:
         remedy = rejected.remedy
         if narrowed:
-            remedy += "; under rules= it must be imported by the function's own module, or the rules permit imports: Interpreter()"
+            remedy += "; under rules= import it in the function's own module, or permit imports: Interpreter()"
         parts = {"what": rejected.what, "problem": rejected.problem, "remedy": remedy}
         kind, body, buffers = Kind.REJECTED, json.dumps(parts).encode(), []
     except PolicyError as refused:

@@ -72,7 +72,7 @@ def _run(channel: WorkerChannel, frame: Frame, order: dict[str, Any], descriptor
     try:
         process = subprocess.Popen(
             order["argv"], stdin=stdin, stdout=stdout, stderr=stderr, cwd=order["cwd"], env=environment,
-            preexec_fn=_before_exec[0] if _before_exec else None,  # noqa: PLW1509 - this process has one thread
+            preexec_fn=_before_exec[0] if _before_exec else None,
         )  # fmt: skip
         while descriptors:
             os.close(descriptors.pop())  # the program's end of its output must be seen, not ours
