@@ -106,6 +106,7 @@ class BaseOptions(TypedDict, total=False):
     exec: bool
     fork: bool | None
     narrowing: bool
+    landlock: bool
 
 
 class Narrowed(NamedTuple):
@@ -147,7 +148,8 @@ def base_options(policy: Policy, rules: Narrowed | None) -> BaseOptions:
     """Return the options of `worker_policy` for the base filter: wide enough for what an explicit list permits."""
     options: BaseOptions = {"network": policy.network is True, "on_denied": "kill" if policy.on_denied == "kill" else "errno"}
     if rules is not None:
-        options |= {"exec": rules.programs, "fork": rules.children, "narrowing": True}
+        layer = rules.worker.landlock is not None
+        options |= {"exec": rules.programs, "fork": rules.children, "narrowing": True, "landlock": layer}
     return options
 
 

@@ -67,6 +67,7 @@ def worker_policy(
     fork: bool | None = None,
     memfd: bool = False,
     narrowing: bool = False,
+    landlock: bool = False,
 ) -> SyscallPolicy:
     """Return what a CPython 3.11-3.13 worker may do: threads, numpy, Pillow, lxml, asyncio, sqlite3.
 
@@ -78,6 +79,7 @@ def worker_policy(
         fork: admit child processes; by default only together with `exec`. Threads are always admitted.
         memfd: admit memfd_create(2). Its pages are in no limit but a cgroup's.
         narrowing: admit stacking a further filter, which can only take away.
+        landlock: admit a further Landlock layer, which can only take away as well.
     """
     granted, checked = list(grants.WORKER), list(arguments.WORKER_CHECKED)
     if exec if fork is None else fork:
@@ -95,8 +97,9 @@ def worker_policy(
     if memfd:
         granted += grants.MEMFD
     if narrowing:
-        granted += grants.NARROWING
         checked += arguments.NARROWING_CHECKED
+    if landlock:
+        granted += grants.LANDLOCK
     entries = _entries(granted, checked)
     if exec:
         entries.update(dict.fromkeys(grants.NO_ATTRIBUTES.split(), Entry((), ENOTSUP)))
@@ -127,9 +130,12 @@ def worker_filter(
     fork: bool | None = None,
     memfd: bool = False,
     narrowing: bool = False,
+    landlock: bool = False,
 ) -> bytes:
     """Return worker_policy() compiled for `machine`; the same options give the same bytes object."""
-    policy = worker_policy(exec=exec, network=network, on_denied=on_denied, fork=fork, memfd=memfd, narrowing=narrowing)
+    policy = worker_policy(
+        exec=exec, network=network, on_denied=on_denied, fork=fork, memfd=memfd, narrowing=narrowing, landlock=landlock
+    )
     return compile_filter(policy, machine)
 
 

@@ -106,7 +106,7 @@ NETWORK = (
 )
 MEMFD = (Grant("memory files: their pages are in no limit but the cgroup's", "memfd_create"),)
 
-NARROWING = (
+LANDLOCK = (
     Grant("restricts itself further, by Landlock", "landlock_create_ruleset landlock_add_rule landlock_restrict_self"),
 )
 

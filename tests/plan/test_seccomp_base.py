@@ -315,6 +315,14 @@ def test_never_means_never(label: str) -> None:
             assert answer in ((ENOTSUP,) if attributes else (EPERM, ENOSYS, KILL_PROCESS)), name
 
 
+def test_a_landlock_layer_only_where_it_is_asked_for() -> None:
+    calls = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
+    wide, narrow = worker_policy(narrowing=True, landlock=True), worker_policy(narrowing=True)
+    for name in calls:
+        assert answers(wide, name) == ALLOW
+        assert answers(narrow, name) in (EPERM, ENOSYS)
+
+
 def test_what_is_asked_for_is_denied_to_plain_workers() -> None:
     asked_for = "execve execveat fork vfork setsid setpgid seccomp memfd_create socket bind listen connect accept"
     for name in asked_for.split():

@@ -394,9 +394,6 @@ def test_rule_sets_are_kept_in_order() -> None:
 
 
 UNBUILT = [
-    (Policy(rules=[SystemIO.everything()]), "rules="),
-    (Policy(rules="reboot"), "rules="),
-    (Policy(rules=()), "rules="),
     (Policy(expose={"echo": echo}), "expose="),
     (Policy(network=Network(connect=["a:1"])), "network=Network(...)"),
     (Policy(network=Network(loopback=[1])), "network=Network(...)"),
