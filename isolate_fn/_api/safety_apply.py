@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from isolate_fn._api import safety_checks as checks
@@ -13,7 +14,6 @@ from isolate_fn._plan.landlock_rights import downgrade, landlock_orders
 from isolate_fn._plan.orders import LandlockOrders
 from isolate_fn._plan.rule_sets import Compiled
 from isolate_fn._plan.seccomp import Action
-from isolate_fn._sys.features import probe
 from isolate_fn._sys.landlock_constants import RIGHTS, RestrictFlag
 from isolate_fn._sys.seccomp_constants import SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF, FilterFlag
 from isolate_fn.policy.landlock_words import PATH_RIGHTS
@@ -68,9 +68,7 @@ def apply(
     finally:
         opened.close()
     checks.remember(entry, all_threads=all_threads)
-    if listener >= 0:
-        object.__setattr__(done, "listener", listener)
-    return done
+    return replace(done, listener=listener) if listener >= 0 else done
 
 
 def _answers(compiled: Compiled) -> Iterable[Action]:
@@ -79,14 +77,14 @@ def _answers(compiled: Compiled) -> Iterable[Action]:
 
 def _landlock_abi(compiled: Compiled, required: frozenset[str] | None, *, all_threads: bool) -> int:
     """Return the kernel's Landlock ABI, when it is enough."""
-    features = probe()
+    abi, cause = checks.landlock_here()
     named = {word for wish in compiled.ports for word in wish.words} | set(compiled.scopes)
     if required is None:
         named |= set(_USUAL if compiled.landlock else ())
-    checks.check_landlock(features.landlock, features.landlock_cause, sorted(named | (required or frozenset())))
+    checks.check_landlock(abi, cause, sorted(named | (required or frozenset())))
     if all_threads:
-        checks.check_landlock_for_all_threads(features.landlock, *_TSYNC_SINCE)
-    return features.landlock
+        checks.check_landlock_for_all_threads(abi, *_TSYNC_SINCE)
+    return abi
 
 
 def _landlock_orders(compiled: Compiled, opened: checks.Opened, abi: int) -> tuple[LandlockOrders, tuple[str, ...]]:
@@ -129,9 +127,18 @@ def _restrictions(
         threads="all" if orders.flags & FilterFlag.TSYNC or orders.restrict_flags else "current",
         seccomp=bool(orders.program),
         landlock_abi=abi,
-        dropped=dropped,
+        dropped=dropped if orders.landlock is not None else _not_enforced(compiled),
         left_out=(*opened.left_out, *(map(str, compiled.left_out) if orders.program else ())),
     )
+
+
+def _not_enforced(compiled: Compiled) -> tuple[str, ...]:
+    """Say what seccomp_only() leaves out."""
+    if not compiled.wants_landlock:
+        return ()
+    origins = [wish.origin for wish in compiled.landlock] + [wish.origin for wish in compiled.ports]
+    names = ", ".join(dict.fromkeys(origins)) or "the sets"
+    return (f"seccomp_only(): what {names} say of paths, ports and scopes is not enforced",)
 
 
 def _restrict(orders: this_process.Orders, opened: checks.Opened) -> int:

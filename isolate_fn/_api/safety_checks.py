@@ -13,12 +13,14 @@ import stat
 import sys
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from isolate_fn._plan.landlock_rights import right_of
 from isolate_fn._plan.rule_sets import PathWish
 from isolate_fn._plan.seccomp import Action, SyscallPolicy, lets_through
 from isolate_fn._sys import numbers
+from isolate_fn._sys.features import PRETEND, Features, narrow
 from isolate_fn.errors import PolicyError, SetupError, Unsupported
 
 _O_PATH = os.O_PATH | os.O_CLOEXEC
@@ -122,6 +124,32 @@ def check_filters(answers: Iterable[Action]) -> None:
     for answer in dict.fromkeys(answers):
         if not calls.knows_action(answer.verdict):
             raise Unsupported(f"the answer '{answer}'", "a newer kernel", "one without it", "use ERRNO(errno.EPERM)")
+
+
+def landlock_here() -> tuple[int, str]:
+    """Return the Landlock ABI, narrowed by ISOLATE_FN_PRETEND, and why there is none where it is 0.
+
+    Not by `features.probe`, which asks for more than an earlier context may permit.
+    """
+    from isolate_fn._sys import calls
+
+    nothing_else = Features(
+        machine="", kernel=(0, 0), landlock=0, landlock_cause="", seccomp=False, userns=False, userns_cause="",
+        privileged=False, all_ids=False, mount_setattr=False,
+    )  # fmt: skip
+    try:
+        found = replace(nothing_else, landlock=calls.landlock_abi())
+    except OSError as failure:
+        found = replace(nothing_else, landlock_cause=_WITHOUT.get(failure.errno or 0, _DENIED))
+    found = narrow(found, os.environ.get(PRETEND, ""))
+    return found.landlock, found.landlock_cause
+
+
+_WITHOUT = {
+    errno.ENOSYS: "this kernel has no Landlock",
+    errno.EOPNOTSUPP: "Landlock is built into this kernel but switched off (boot parameter lsm= lacks landlock)",
+}
+_DENIED = "a filter that is in force denies landlock_create_ruleset(2)"
 
 
 def check_landlock(abi: int, cause: str, required: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from isolate_fn.errors import PolicyError
 from isolate_fn.policy.actions import ALLOW, ERRNO, Action
 from isolate_fn.policy.landlock_words import PATH_RIGHTS, PORT_RIGHTS, SCOPES
-from isolate_fn.policy.rule_sets.base import RuleSet, check_rule_sets
+from isolate_fn.policy.rule_sets.base import Custom, Rule, RuleSet, check_rule_sets
 
 if TYPE_CHECKING:
     from isolate_fn._plan.rule_sets import Compiled
@@ -25,7 +26,8 @@ class Restrictions:
         threads: ``"current"`` or ``"all"``.
         seccomp: whether a filter is in force.
         landlock_abi: ABI of the Landlock rules in force, 0 for none.
-        dropped: sentences, one for each Landlock right that this kernel lacks: what it would have denied is not denied.
+        dropped: sentences, one for each Landlock right that this kernel lacks, and one for `SafetyContext.seccomp_only`:
+            what they would have denied is not denied.
         left_out: sentences, one for each permission that is narrower than enabled: optional paths that do not exist,
             permissions that gave way to another set's restriction.
         listener: with the action NOTIFY, the descriptor on which a supervisor answers; else None.
@@ -47,7 +49,8 @@ class SafetyContext:
     What is denied fails with EPERM, unless chosen otherwise. Threads and processes that are started later inherit it, and
     executed programs do. Nothing takes it back; another context can only take more away.
 
-    `BasicCapabilities` is always enabled, and gives way where another set restricts one of its calls. Before anything is
+    `BasicCapabilities` is always enabled, and gives way where another set restricts one of its calls. So is getcwd(2)
+    where the interpreter runs no script (``python -c``, the prompt), because it imports from where it is then. Before anything is
     denied, what CPython will need later is loaded: modules that others import inside functions, and the library with
     which threads end. Import what your own program needs before.
 
@@ -192,7 +195,7 @@ class SafetyContext:
     def _compile(self, sets: tuple[RuleSet | str, ...]) -> Compiled:
         from isolate_fn._plan.rule_sets import compile_rule_sets
 
-        return compile_rule_sets(sets, default=self._denial, field="enable")
+        return compile_rule_sets((*sets, *_without_a_script()), default=self._denial, field="enable")
 
     def __len__(self) -> int:
         """How many sets are enabled, plain names included."""
@@ -209,6 +212,18 @@ class SafetyContext:
         if self._required is not None:
             words += f".require({', '.join(map(repr, sorted(self._required)))})"
         return f"<SafetyContext [{', '.join(map(repr, self._sets))}]{words}>"
+
+
+def _without_a_script() -> tuple[RuleSet, ...]:
+    """Return what an interpreter needs that runs no file: ``python -c``, standard input, the prompt, a notebook.
+
+    ``""`` in sys.path is the working directory of the moment, so every import asks for it; where getcwd(2) is denied, a
+    module that does not exist is a PermissionError in place of an ImportError. CPython 3.13 asks for it whenever a module
+    lacks an attribute, and fails with SystemError in place of AttributeError.
+    """
+    if "" not in sys.path and sys.argv[:1] not in ([""], ["-"], ["-c"]):
+        return ()
+    return (Custom("an interpreter without a script", Rule("getcwd", gives_way_to=("getcwd",))),)
 
 
 class _Adapted(RuleSet):

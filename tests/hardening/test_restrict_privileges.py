@@ -119,11 +119,11 @@ def test_unshared_when_asked_for(script: Any) -> None:
 def test_a_refusal_is_an_error(script: Any) -> None:
     """Under a filter that denies prctl(2) nothing is claimed that was not done."""
     script("""
-    from isolate_fn._sys import this_process_calls as calls
-    def deny(*_):
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), "prctl")
-    calls.set_no_new_privs = deny
+    from isolate_fn import SafetyContext
+    SafetyContext().enable("write").apply_to_current_thread()
     error = refused(SetupError, restrict_privileges)
-    assert (error.call, error.errno) == ("prctl(PR_SET_NO_NEW_PRIVS, 1)", errno.EPERM)
+    assert (error.call, error.errno) == ("prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)", errno.EPERM), error
     assert isinstance(error.__cause__, PermissionError) and "before a SafetyContext" in str(error)
+    error = refused(SetupError, lambda: restrict_privileges(unshare=True))
+    assert error.call.startswith("unshare(") and error.errno == errno.EPERM, error
     """)

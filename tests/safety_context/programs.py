@@ -91,6 +91,7 @@ def import_many() -> Iterator[None]:
     """import asyncio, ssl, sqlite3, ctypes, multiprocessing, decimal"""
     yield
     import asyncio  # noqa: F401
+    import ctypes.util  # noqa: F401
     import decimal  # noqa: F401
     import multiprocessing.pool  # noqa: F401
     import sqlite3  # noqa: F401

@@ -25,7 +25,8 @@ ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "safety-context.md"
 
 _spec = importlib.util.spec_from_file_location("programs", HERE / "programs.py")
-assert _spec is not None and _spec.loader is not None
+assert _spec is not None
+assert _spec.loader is not None
 programs = importlib.util.module_from_spec(_spec)
 sys.modules["programs"] = programs
 _spec.loader.exec_module(programs)
@@ -67,20 +68,21 @@ def test_the_page_has_the_table() -> None:
 # --- SIGSTOP and SIGCONT while something waits with a timeout -------------------------------------------------------
 
 WAITS = {
-    # what waits: (imports, wait, the call that the kernel shows, sets)
-    "lock": ("", "assert not lock.acquire(timeout=.5)", "futex", ""),
-    "poll": ("import select", "assert select.poll().poll(500) == []", "poll", "Pipes()"),
-    "sleep": ("import time", "time.sleep(.5)", "clock_nanosleep", "Threads().allow_sleep()"),
-    "select": ("import select", "assert select.select([], [], [], .5) == ([], [], [])", "pselect6", "Pipes()"),
+    # what waits: (imports, wait, the call that the kernel shows, sets); T is how long, in seconds
+    "lock": ("", "assert not lock.acquire(timeout=T)", "futex", ""),
+    "poll": ("import select", "assert select.poll().poll(T * 1000) == []", "poll", "Pipes()"),
+    "sleep": ("import time", "time.sleep(T)", "clock_nanosleep", "Threads().allow_sleep()"),
+    "select": ("import select", "assert select.select([], [], [], T) == ([], [], [])", "pselect6", "Pipes()"),
 }
 
 
-def stopped_while_waiting(what: str, basic: str, tmp_path: Path) -> int:
+def stopped_while_waiting(what: str, seconds: float, basic: str, tmp_path: Path) -> int:
     """Stop a child with SIGSTOP as soon as it waits, let it go on, and return how it ended."""
     imports, wait, call, sets = WAITS[what]
     script = f"""
 import os, sys, threading
 {imports}
+T = {seconds}
 from isolate_fn import SafetyContext
 from isolate_fn.rules import *
 lock = threading.Lock()
@@ -116,11 +118,11 @@ def wait_until(condition: Callable[[], bool], child: subprocess.Popen[bytes]) ->
 
 @pytest.mark.parametrize("what", WAITS)
 def test_a_timed_wait_survives_stop_and_continue(what: str, tmp_path: Path) -> None:
-    assert stopped_while_waiting(what, "BasicCapabilities()", tmp_path) == 3
+    assert stopped_while_waiting(what, 0.5, "BasicCapabilities()", tmp_path) == 3
 
 
 @pytest.mark.parametrize("what", ["lock", "poll"])
 def test_and_does_not_without_restart_syscall(what: str, tmp_path: Path) -> None:
     """A timed lock aborts the process then: glibc does not know what to make of futex(2) failing with EPERM."""
-    status = stopped_while_waiting(what, "BasicCapabilities().without('restart_syscall')", tmp_path)
+    status = stopped_while_waiting(what, 60, "BasicCapabilities().without('restart_syscall')", tmp_path)
     assert status < 0 if what == "lock" else status == 1  # without tgkill(2) abort(3) ends in SIGSEGV

@@ -20,7 +20,8 @@ HERE = Path(__file__).parent
 VERSION = sys.version_info[1]
 
 _spec = importlib.util.spec_from_file_location("late_programs", HERE / "late_programs.py")
-assert _spec is not None and _spec.loader is not None
+assert _spec is not None
+assert _spec.loader is not None
 late_programs = importlib.util.module_from_spec(_spec)
 sys.modules["late_programs"] = late_programs
 _spec.loader.exec_module(late_programs)
