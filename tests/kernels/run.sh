@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs inside a virtual machine, as root, from the directory the payload was unpacked to: the smoke checks as root and as
-# an ordinary user, then once more with a delegated cgroup (v2) for each. The exit status is the number of failed runs.
+# Runs inside a virtual machine, as root, from the directory the payload was unpacked to: the checks of rules and the smoke
+# checks as root and as an ordinary user, then the latter once more with a delegated cgroup (v2) for each. The exit status
+# is the number of failed runs.
 here=$(pwd)
 chmod -R a+rX "$here"
 chmod 755 "$here"
@@ -13,6 +14,12 @@ check() {
 }
 
 as_user="setpriv --reuid 1000 --regid 1000 --clear-groups"
+# Ports are tried on the loopback device; not every guest has ip(8). 0x8914 is SIOCSIFFLAGS, 0x49 is up, loopback, running.
+up='import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh22x", b"lo", 0x49))'
+ip link set lo up 2>/dev/null || python3 -c "$up"
+
+check python3 "$here/rules.py" --no-filters
+check $as_user python3 "$here/rules.py"
 check python3 "$here/smoke.py"
 check $as_user python3 "$here/smoke.py"
 

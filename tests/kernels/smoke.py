@@ -122,7 +122,9 @@ def checks(directory: str) -> dict[str, Callable[[], object]]:
         "interpreter": lambda: all(isolated(change_interpreter)()),
         "abort": lambda: getattr(raised(Crashed, isolated(abort)), "signal", 0) == 6,
         "timeout": lambda: raised(TimedOut, isolated(timeout=0.5)(sleep)),
-        "memory": lambda: getattr(raised(LimitExceeded, isolated(limits=Limits(memory="128M"))(eat)), "limit", "") == "memory",
+        "memory": lambda: (
+            getattr(raised(LimitExceeded, isolated(limits=Limits(memory="128M"))(eat)), "limit", "") == "memory"
+        ),
         "sandbox": box,
     }
 
