@@ -13,6 +13,6 @@ HERE = Path(__file__).parent
 
 def test_usage_is_typed() -> None:
     pytest.importorskip("mypy")
-    words = ["--follow-imports=silent", "--no-error-summary", "--warn-unused-ignores", str(HERE / "usage.py")]
+    words = ["--follow-imports=silent", "--no-error-summary", "--cache-dir=/dev/null", str(HERE / "usage.py")]
     done = subprocess.run([sys.executable, "-m", "mypy", *words], cwd=HERE.parents[1], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
