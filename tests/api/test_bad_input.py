@@ -244,7 +244,7 @@ def test_functions_this_version_cannot_isolate() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"rules": ()}, {"rules": ["reboot"]}, {"expose": {"look": print}}, {"mounts": [overlay("/usr/share", "/x")]},
+        {"expose": {"look": print}}, {"mounts": [overlay("/usr/share", "/x")]},
         {"network": Network(connect=["db.internal:5432"])}, {"network": Network(loopback=[80])},
         {"limits": Limits(cpus=1)},
     ],
