@@ -15,6 +15,9 @@ from isolate_fn._api.context import Sandbox
 from isolate_fn._api.prepare import prepare
 from isolate_fn._runtime import call
 
+# Seconds. No spawner ends for lack of work while slow tests run elsewhere: a lost one is a finding.
+IDLE_TIMEOUT = 900
+
 WALLS: dict[str, tuple[str, ...]] = {
     "mounts": ("file tree", "writable places", "mounts", "/proc mounted", "working directory"),
     "landlock": ("landlock", "init: landlock"),
@@ -42,7 +45,7 @@ def run_without(walls: tuple[str, ...], function: Callable[..., Any], *args: Any
         **options: options of `isolated`.
     """
     removed = _steps(walls)
-    policy = Policy(prewarm=0, **options)
+    policy = Policy(prewarm=0, **{"idle_timeout": IDLE_TIMEOUT, **options})
     prepared = replace(prepare(policy, removed=removed, by_value=True), unchecked=bool(removed))
     return call.run(prepared, call.sign(function, prepared), function, args, {})
 
@@ -50,7 +53,7 @@ def run_without(walls: tuple[str, ...], function: Callable[..., Any], *args: Any
 def open_without(walls: tuple[str, ...], **options: Any) -> Sandbox:
     """Return a `sandbox` block, to be entered, whose worker and tools lack some walls."""
     removed = _steps(walls)
-    box = Sandbox(Policy(**options))
+    box = Sandbox(Policy(**{"idle_timeout": IDLE_TIMEOUT, **options}))
     box._prepared = replace(
         prepare(box.policy, tools=True, removed=removed, by_value=True), unchecked=bool(removed)
     )

@@ -75,7 +75,8 @@ def _answer(channel: WorkerChannel, frame: Frame) -> bool:
         kind, body, buffers = _describe(error)
     _flush()
     channel.send(kind, body, buffers)
-    return bool(told["last"])
+    # After anything else the caller may still ask what the isolate uses: a full file system is told by its numbers.
+    return bool(told["last"]) and kind is Kind.RESULT
 
 
 def _call(frame: Frame, *, encoders: bool) -> tuple[Any, Any]:

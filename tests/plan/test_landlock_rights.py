@@ -10,6 +10,7 @@ import platform
 import signal
 import socket
 import struct
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -227,8 +228,13 @@ def code_of(action: Callable[[], object]) -> int:
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Iterator[Path]:
-    """A directory with one of everything."""
+def tree() -> Iterator[Path]:
+    """A directory with one of everything; its name is short, as that of a socket must be."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
+        yield from _filled(Path(path))
+
+
+def _filled(tmp_path: Path) -> Iterator[Path]:
     for name in ("in", "in/empty", "in/other"):
         (tmp_path / name).mkdir()
     (tmp_path / "in/file").write_text("content")

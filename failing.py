@@ -1,0 +1,2 @@
+def fail(x):
+    return x['ä'] / 0 + x['b']
