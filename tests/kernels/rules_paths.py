@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import socket
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ from throwaway import Skipped, denied, expect, in_child, refused
 
 from isolate_fn import SafetyContext
 from isolate_fn.errors import Unsupported
-from isolate_fn.rules import SystemIO
+from isolate_fn.rules import Custom, LandlockRule, SystemIO
 
 TCGETS = 0x5401
 
@@ -56,12 +57,13 @@ FIRST = {
 
 def _first(abi: int, word: str, make: Callable[[], object]) -> None:
     sets = [rights("in", word)]
-    if word == "execute":  # which takes reading as well: the other place has that, and the loader both
-        sets = [rights("in", word, "read_file"), rights("out", "read_file"), SystemIO().allow_execute_path("/usr")]
+    if word == "execute":  # which takes reading as well: the other place has that, and loader and libraries both
+        libraries = [LandlockRule(path, {word, "read_file"}, optional=True) for path in ("/usr", "/lib", "/lib64")]
+        sets = [rights("in", word, "read_file"), rights("out", "read_file"), Custom("libraries", *libraries)]
     for place in ("in", "out"):
         os.makedirs(f"{place}/d", exist_ok=True)
         write(f"{place}/f")
-        os.path.exists(f"{place}/true") or os.system(f"cp /bin/true {place}/true")
+        shutil.copy("/bin/true", place)
     only(abi, *sets)
     denied(lambda: FIRST[word]("out"), errno.EACCES)
     make()
