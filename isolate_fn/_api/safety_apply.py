@@ -56,6 +56,8 @@ def apply(
     program = compiled.filter(machine) if filters else b""
     if filters:
         checks.check_filters(_answers(compiled))
+    if landlock and all_threads:
+        checks.check_landlock_of_other_threads()
     abi = _landlock_abi(compiled, required, all_threads=all_threads) if landlock else 0
     load_what_comes_later()
     opened = checks.open_paths(compiled.landlock if landlock else ())
@@ -67,7 +69,7 @@ def apply(
         listener = _restrict(orders, opened)
     finally:
         opened.close()
-    checks.remember(entry, all_threads=all_threads)
+    checks.remember(entry, all_threads=all_threads, landlock=landlock)
     return replace(done, listener=listener) if listener >= 0 else done
 
 

@@ -55,6 +55,7 @@ class InForce(NamedTuple):
 
 _here = threading.local()  # .applied: list[InForce] of this thread
 _everywhere: list[InForce] = []
+_landlocked: list[object] = []  # a token of each thread that took Landlock for itself; ended ones left heirs
 
 
 def in_force() -> list[InForce]:
@@ -62,8 +63,11 @@ def in_force() -> list[InForce]:
     return [*_everywhere, *getattr(_here, "applied", ())]
 
 
-def remember(entry: InForce, *, all_threads: bool) -> None:
+def remember(entry: InForce, *, all_threads: bool, landlock: bool) -> None:
     """Note that a context is in force. Called under its own filter: makes no system call."""
+    if landlock and not all_threads:
+        _here.token = getattr(_here, "token", None) or object()
+        _landlocked.append(_here.token)
     if all_threads:
         _everywhere.append(entry)
     else:
@@ -187,6 +191,26 @@ def check_landlock_for_all_threads(abi: int, needed: int, linux: str) -> None:
             f"Landlock ABI {needed} (Linux {linux})",
             f"ABI {abi}",
             "call apply_to_current_thread() before starting threads, which inherit it; or use seccomp_only()",
+        )
+
+
+def check_landlock_of_other_threads() -> None:
+    """Refuse Landlock for all threads where another thread has taken some of its own.
+
+    The kernel puts every thread under the caller's rule sets in place of its own (LANDLOCK_RESTRICT_SELF_TSYNC, Linux 7.0;
+    found by trying it): what only another thread had denied itself would be permitted to it again. Which threads have
+    inherited from it cannot be told, so one that ever did is enough. Rule sets that other code than this package has put
+    up are not seen.
+
+    Raises:
+        PolicyError: nothing is applied then.
+    """
+    mine = getattr(_here, "token", None)
+    if any(token is not mine for token in _landlocked):
+        raise PolicyError(
+            "apply_to_all_threads",
+            "another thread has applied a context with paths or ports of its own, which the kernel would replace by this one",
+            "apply the context for all threads first, or to each thread by itself with apply_to_current_thread()",
         )
 
 

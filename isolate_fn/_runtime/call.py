@@ -98,14 +98,11 @@ def run(
 
 
 def _refill(prepared: Prepared, *, behind: bool) -> Callable[[], None]:
-    """Return what orders the isolates of the next calls.
-
-    One more than asked for where calls come faster than isolates get ready (``behind``): two are then in the making.
-    """
+    """Return what orders the isolates of the next calls; more than asked for where calls come faster than they get ready."""
     terms = prepared.terms
     if terms.reuse != 1 or not terms.prewarm:
         return lambda: None
-    return lambda: pool.top_up(prepared, terms.prewarm + behind)
+    return lambda: pool.top_up(prepared, terms.prewarm + pool.ahead(prepared, behind=behind))
 
 
 def finish(isolate: Isolate, prepared: Prepared, *, keep: bool) -> None:

@@ -17,6 +17,8 @@ from isolate_fn._runtime.spawner_client import SpawnerClient, SpawnerGone, Spawn
 from isolate_fn.errors import SetupError
 
 _RETRIES = 2
+_MOST_AHEAD = 2
+_EASY = 8  # calls
 
 
 class _Pool:
@@ -28,6 +30,7 @@ class _Pool:
         self.starting: dict[SpawnerKey, threading.Lock] = {}
         self.spawners: dict[SpawnerKey, SpawnerClient] = {}
         self.waiting: dict[int, tuple[Prepared, deque[Isolate]]] = {}
+        self.haste: dict[int, tuple[int, int]] = {}  # by plan: isolates above what is kept ready, calls that found one
 
 
 _state = _Pool()
@@ -120,6 +123,23 @@ def give_back(prepared: Prepared, isolate: Isolate) -> None:
         pool.waiting.setdefault(id(prepared.plan), (prepared, deque()))[1].append(isolate)
 
 
+def ahead(prepared: Prepared, *, behind: bool) -> int:
+    """Return how many isolates above ``prewarm`` shall be in the making.
+
+    Calls that come faster than isolates get ready keep both processors busy that way. One more each time a call had to
+    wait for its isolate, one less after a row of calls that had not.
+    """
+    pool = _pool()
+    with pool.lock:
+        more, easy = pool.haste.get(id(prepared.plan), (0, 0))
+        if behind:
+            more, easy = min(more + 1, _MOST_AHEAD), 0
+        elif more:
+            more, easy = (more - 1, 0) if easy + 1 >= _EASY else (more, easy + 1)
+        pool.haste[id(prepared.plan)] = (more, easy)
+    return more
+
+
 def top_up(prepared: Prepared, count: int) -> None:
     """Order isolates until ``count`` are waiting; they are built while the caller goes on."""
     pool = _pool()
@@ -137,6 +157,7 @@ def close(prepared: Prepared) -> None:
     pool = _pool()
     with pool.lock:
         _, isolates = pool.waiting.pop(id(prepared.plan), (prepared, deque()))
+        pool.haste.pop(id(prepared.plan), None)
     for isolate in isolates:
         isolate.end()
 

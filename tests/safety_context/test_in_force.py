@@ -398,3 +398,29 @@ except PermissionError:
 """)
     done = run("import runpy; os.execv(sys.executable, [sys.executable, 'script.py'])")
     assert (done.returncode, done.stdout) == (0, "denied\n"), done.stderr
+
+
+@pytest.mark.needs("landlock>=3")
+def test_landlock_for_all_threads_does_not_replace_that_of_another(holds: Any) -> None:
+    """The kernel's TSYNC would: what the other thread had denied itself would be permitted to it again."""
+    holds("os.mkdir('a'); os.mkdir('b')", """
+    first = SafetyContext().enable(SystemIO().allow_list_dir("a")).landlock_only()
+    wider = SafetyContext().enable(SystemIO().allow_list_dir(".")).landlock_only()
+    go, checked, seen = threading.Event(), threading.Event(), []
+
+    def other():
+        first.apply_to_current_thread()
+        go.set()
+        checked.wait()
+        seen.append(denied(lambda: os.listdir("b"), errno.EACCES))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    go.wait()
+    error = refused(PolicyError, wider.apply_to_all_threads)
+    assert "another thread" in str(error), error
+    assert untouched()
+    checked.set()
+    thread.join()
+    assert seen == [True]
+    """)  # fmt: skip

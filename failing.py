@@ -1,2 +1,0 @@
-def fail(x):
-    return x['ä'] / 0 + x['b']
