@@ -150,7 +150,7 @@ def landlock_here() -> tuple[int, str]:
 
 
 _WITHOUT = {
-    errno.ENOSYS: "this kernel has no Landlock",
+    errno.ENOSYS: "this kernel has no Landlock (Linux 5.13 with CONFIG_SECURITY_LANDLOCK)",
     errno.EOPNOTSUPP: "Landlock is built into this kernel but switched off (boot parameter lsm= lacks landlock)",
 }
 _DENIED = "a filter that is in force denies landlock_create_ruleset(2)"
