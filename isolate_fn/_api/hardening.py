@@ -150,6 +150,7 @@ def restrict_privileges(*, unshare: bool = False) -> None:
     Raises:
         SetupError: the kernel, or a filter that is in force, refused a step. Later steps were not tried.
     """
+    from isolate_fn._sys import calls as common
     from isolate_fn._sys import this_process_calls as calls
 
     steps: list[tuple[str, Callable[[], None]]] = [
@@ -158,7 +159,7 @@ def restrict_privileges(*, unshare: bool = False) -> None:
     ]
     if unshare:
         shared = calls.CLONE_FILES | calls.CLONE_FS | calls.CLONE_SYSVSEM
-        steps.insert(0, ("unshare(CLONE_FILES | CLONE_FS | CLONE_SYSVSEM)", lambda: calls.unshare(shared)))
+        steps.insert(0, ("unshare(CLONE_FILES | CLONE_FS | CLONE_SYSVSEM)", lambda: common.unshare(shared)))
     for call, action in steps:
         try:
             action()

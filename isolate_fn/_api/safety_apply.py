@@ -10,7 +10,7 @@ from isolate_fn._api import safety_checks as checks
 from isolate_fn._enforce import this_process
 from isolate_fn._enforce.preload import load_what_comes_later
 from isolate_fn._plan.bpf import Graph, assemble
-from isolate_fn._plan.landlock_rights import downgrade, landlock_orders
+from isolate_fn._plan.landlock_rights import EVERY_FS, downgrade, landlock_orders
 from isolate_fn._plan.orders import LandlockOrders
 from isolate_fn._plan.rule_sets import Compiled
 from isolate_fn._plan.seccomp import Action
@@ -94,9 +94,7 @@ def _landlock_orders(compiled: Compiled, opened: checks.Opened, abi: int) -> tup
     wanted = landlock_orders(there, ports=compiled.ports, scopes=compiled.scopes, files=opened.files)
     if compiled.landlock and not there:
         # Every path was optional and is missing: files are to be denied all the same.
-        wanted = wanted._replace(
-            handled_fs=int(sum(right.flag for right in RIGHTS if right.name.startswith("ACCESS_FS")))
-        )
+        wanted = wanted._replace(handled_fs=EVERY_FS)
     return downgrade(wanted, abi)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from isolate_fn._enforce.scene import Scene
 from isolate_fn._plan.orders import LandlockOrders
 from isolate_fn._sys import calls
 from isolate_fn._sys import constants as k
+
+Allow = Callable[[int, str, int], None]
 
 
 def landlock(scene: Scene) -> None:
@@ -21,24 +24,50 @@ def landlock(scene: Scene) -> None:
         restrict(orders)
 
 
-def restrict(orders: LandlockOrders) -> None:
-    """Build a rule set from plain integers and put this thread under it (landlock(7), Linux 5.13)."""
+def restrict(orders: LandlockOrders, allow: Allow | None = None) -> None:
+    """Build a rule set from plain integers and put this thread under it (landlock(7), Linux 5.13).
+
+    Args:
+        orders: see there.
+        allow: see build_ruleset(); by default a path that does not exist allows nothing.
+    """
+    ruleset = build_ruleset(orders, allow or _allow_beneath)
+    try:
+        calls.landlock_restrict_self(ruleset)
+    finally:
+        os.close(ruleset)
+
+
+def build_ruleset(orders: LandlockOrders, allow: Allow) -> int:
+    """Return a descriptor of a rule set, which restricts nobody yet.
+
+    Args:
+        orders: see there.
+        allow: called for each path rule, with the descriptor, the path and the rights.
+    """
     ruleset = calls.landlock_create_ruleset(
         orders.handled_fs, orders.handled_net, orders.scoped, size=orders.attribute_size
     )
     try:
         for path, access in orders.path_rules:
-            try:
-                beneath = os.open(path, k.O_PATH | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue  # a module removed meanwhile, or no /proc where the host's is masked: nothing to allow
-            try:
-                calls.landlock_add_path(ruleset, access, beneath)
-            finally:
-                os.close(beneath)
-        calls.landlock_restrict_self(ruleset)
-    finally:
+            allow(ruleset, path, access)
+        for port, access in orders.port_rules:
+            calls.landlock_add_port(ruleset, access, port)
+    except BaseException:
         os.close(ruleset)
+        raise
+    return ruleset
+
+
+def _allow_beneath(ruleset: int, path: str, access: int) -> None:
+    try:
+        beneath = os.open(path, k.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # a module removed meanwhile, or no /proc where the host's is masked: nothing to allow
+    try:
+        calls.landlock_add_path(ruleset, access, beneath)
+    finally:
+        os.close(beneath)
 
 
 def filter_calls(scene: Scene) -> None:

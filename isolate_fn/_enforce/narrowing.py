@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 
+from isolate_fn._enforce import locks
 from isolate_fn._enforce.scene import StepFailed
 from isolate_fn._plan.orders import LandlockOrders, Narrowing
 from isolate_fn._sys import calls
@@ -34,20 +36,10 @@ def _restrict(landlock: LandlockOrders, orders: Narrowing) -> None:
     if len(os.listdir("/proc/self/task")) > 1:
         detail = "importing the function's module has started threads, which Landlock does not reach"
         raise StepFailed(STEP, "landlock_restrict_self", 0, detail)
-    ruleset = calls.landlock_create_ruleset(
-        landlock.handled_fs, landlock.handled_net, landlock.scoped, size=landlock.attribute_size
-    )
-    try:
-        for path, access in landlock.path_rules:
-            _add(ruleset, path, access, orders)
-        for port, access in landlock.port_rules:
-            calls.landlock_add_port(ruleset, access, port)
-        calls.landlock_restrict_self(ruleset)
-    finally:
-        os.close(ruleset)
+    locks.restrict(landlock, partial(_allow, orders))
 
 
-def _add(ruleset: int, path: str, access: int, orders: Narrowing) -> None:
+def _allow(orders: Narrowing, ruleset: int, path: str, access: int) -> None:
     try:
         beneath = os.open(path, k.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError as missing:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from isolate_fn._enforce.locks import build_ruleset
 from isolate_fn._plan.orders import LandlockOrders
 from isolate_fn._sys import calls
 from isolate_fn._sys import this_process_calls as own
@@ -67,41 +68,31 @@ def restrict(orders: Orders, built: Callable[[], None]) -> int:
         SetupError: a step failed; its remedy says what is in force by then.
     """
     ruleset = -1
-    if orders.landlock is not None:
-        ruleset = _step("Landlock", "landlock_create_ruleset()", lambda: _build(orders.landlock, orders.beneath))
+    landlock = orders.landlock
+    if landlock is not None:
+        ruleset = _step("Landlock", "landlock_create_ruleset()", lambda: _build(landlock, orders.beneath))
     try:
         built()
         _step("no_new_privs", "prctl(PR_SET_NO_NEW_PRIVS, 1)", own.set_no_new_privs)
         if orders.rehearsal:
             _install(orders.rehearsal, orders.rehearsal_flags)
         if ruleset >= 0:
-            _step("Landlock", "landlock_restrict_self()", lambda: own.landlock_restrict(ruleset, orders.restrict_flags))
+            _step("Landlock", "landlock_restrict_self()", lambda: calls.landlock_restrict_self(ruleset, orders.restrict_flags))
     finally:
         if ruleset >= 0:
             os.close(ruleset)
     return _install(orders.program, orders.flags, after_landlock=ruleset >= 0) if orders.program else -1
 
 
-def _build(orders: LandlockOrders | None, beneath: tuple[int, ...]) -> int:
+def _build(orders: LandlockOrders, beneath: tuple[int, ...]) -> int:
     """Return a descriptor of the rule set, which restricts nobody yet."""
-    assert orders is not None
-    ruleset = calls.landlock_create_ruleset(
-        orders.handled_fs, orders.handled_net, orders.scoped, size=orders.attribute_size
-    )
-    try:
-        for (_, access), directory in zip(orders.path_rules, beneath, strict=True):
-            calls.landlock_add_path(ruleset, access, directory)
-        for port, access in orders.port_rules:
-            own.landlock_add_port(ruleset, access, port)
-    except BaseException:
-        os.close(ruleset)
-        raise
-    return ruleset
+    opened = dict(zip((path for path, _ in orders.path_rules), beneath, strict=True))
+    return build_ruleset(orders, lambda ruleset, path, access: calls.landlock_add_path(ruleset, access, opened[path]))
 
 
 def _install(program: bytes, flags: int, *, after_landlock: bool = False) -> int:
     done = "Landlock's restrictions are in force by now: end this process" if after_landlock else ""
-    result = _step("seccomp", "seccomp(SECCOMP_SET_MODE_FILTER)", lambda: own.install_filter(program, flags), done)
+    result = _step("seccomp", "seccomp(SECCOMP_SET_MODE_FILTER)", lambda: calls.install_filter(program, flags), done)
     if flags & own.NEW_LISTENER:
         return result
     if result > 0:

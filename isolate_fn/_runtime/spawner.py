@@ -165,9 +165,8 @@ class Spawner:
         self.isolates.add(pid)
         handle = os.pidfd_open(pid)
         try:
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handle.to_bytes(4, sys.byteorder))]
             with _borrowed(scene.descriptors["status"]) as status:
-                status.sendmsg([b'{"hello": 1}'], rights, socket.MSG_NOSIGNAL)
+                socket.send_fds(status, [b'{"hello": 1}'], [handle])  # Python ignores SIGPIPE
                 status.detach()
         finally:
             os.close(handle)

@@ -116,9 +116,9 @@ def mount_setattr(directory: int, path: str, set_flags: int, *, recursive: bool,
     _mount_setattr(directory, os.fsencode(path), flags, attributes, len(attributes))
 
 
-def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
-    """Open with limits on how the path is walked. See openat2(2), Linux 5.6."""
-    how = struct.pack("=3Q", flags | os.O_CLOEXEC, 0, resolve)
+def openat2(directory: int, path: str, flags: int, resolve: int, *, mode: int = 0, inheritable: bool = False) -> int:
+    """Open with limits on how the path is walked, close-on-exec unless ``inheritable``. See openat2(2), Linux 5.6."""
+    how = struct.pack("=3Q", flags | (0 if inheritable else os.O_CLOEXEC), mode, resolve)
     return int(_openat2(directory, os.fsencode(path), how, len(how)))
 
 
@@ -175,11 +175,30 @@ def seccomp_filter(program: bytes) -> None:
     Raises:
         OSError: refused; also when one thread could not be brought along (the kernel then returns its id).
     """
-    address = ctypes.cast(ctypes.c_char_p(program), ctypes.c_void_p).value or 0
-    fprog = struct.pack("=HxxxxxxQ", len(program) // 8, address)
-    thread = int(_seccomp(k.SECCOMP_SET_MODE_FILTER, k.SECCOMP_FILTER_FLAG_TSYNC, fprog))
+    thread = install_filter(program, k.SECCOMP_FILTER_FLAG_TSYNC)
     if thread > 0:
         raise OSError(3, f"thread {thread} could not be put under the filter", "seccomp")
+
+
+def install_filter(program: bytes, flags: int) -> int:
+    """Put this thread, or with TSYNC every thread, under a filter. See seccomp(2), Linux 3.17.
+
+    Args:
+        program: an array of struct sock_filter.
+        flags: SECCOMP_FILTER_FLAG_*, or-ed.
+
+    Returns:
+        0, with TSYNC the id of a thread that could not be brought along (nothing is changed then), with NEW_LISTENER
+        a close-on-exec descriptor.
+    """
+    address = ctypes.cast(ctypes.c_char_p(program), ctypes.c_void_p).value or 0
+    fprog = struct.pack("=HxxxxxxQ", len(program) // 8, address)
+    return seccomp(k.SECCOMP_SET_MODE_FILTER, flags, fprog)
+
+
+def seccomp(operation: int, flags: int, argument: bytes | None) -> int:
+    """Make an operation on filters; ``argument`` is memory that the kernel only reads. See seccomp(2), Linux 3.17."""
+    return int(_seccomp(operation, flags, argument))
 
 
 def landlock_abi() -> int:
@@ -207,6 +226,11 @@ def landlock_add_port(ruleset: int, access: int, port: int) -> None:
     _landlock_add(ruleset, k.LANDLOCK_RULE_NET_PORT, struct.pack("=QQ", access, port), 0)
 
 
-def landlock_restrict_self(ruleset: int) -> None:
-    """Put this thread, and all it starts from now on, under a rule set. See landlock_restrict_self(2)."""
-    _landlock_restrict(ruleset, 0)
+def landlock_restrict_self(ruleset: int, flags: int = 0) -> None:
+    """Put this thread, and all it starts from now on, under a rule set. See landlock_restrict_self(2).
+
+    Args:
+        ruleset: its descriptor.
+        flags: with LANDLOCK_RESTRICT_SELF_TSYNC every thread of the process (ABI 8, Linux 7.0).
+    """
+    _landlock_restrict(ruleset, flags)

@@ -31,7 +31,7 @@ from isolate_fn._plan.bpf import length  # noqa: E402
 from isolate_fn._plan.emulator import SeccompData, run  # noqa: E402
 from isolate_fn._plan.rule_sets import compile_rule_sets  # noqa: E402
 from isolate_fn._plan.seccomp import ALLOW, SyscallPolicy, compile_filter  # noqa: E402
-from isolate_fn._sys import numbers, this_process_calls  # noqa: E402
+from isolate_fn._sys import calls, numbers, this_process_calls  # noqa: E402
 from isolate_fn._sys.features import probe  # noqa: E402
 from isolate_fn._sys.seccomp_constants import AUDIT_ARCH, SECCOMP_RET_DATA  # noqa: E402
 from isolate_fn.rules import KILL_PROCESS, LOG, NOTIFY, TRAP, RuleSet, SystemIO, Threads  # noqa: E402
@@ -48,7 +48,7 @@ def answers_under(program: bytes) -> Answers:
 
     def ask() -> Answers:
         this_process_calls.set_no_new_privs()
-        this_process_calls.install_filter(program, 0)
+        calls.install_filter(program, 0)
         answers = [native(name, *values) for name, values in HARMLESS]
         return [
             (0, code) if name in OWN_ANSWERS and not code else (result, code)

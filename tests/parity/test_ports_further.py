@@ -20,11 +20,11 @@ Ok = Callable[[str], str]
 #: A filter that answers one call with an errno, and lets all others through.
 ANSWER = """
 from isolate_fn._plan.seccomp import ALLOW as LET, Entry, SyscallPolicy, compile_filter, fail_with
-from isolate_fn._sys import this_process_calls
+from isolate_fn._sys import calls, this_process_calls
 def answer(call, code):
     policy = SyscallPolicy.of({call: Entry((), fail_with(code))}, default=LET)
     this_process_calls.set_no_new_privs()
-    this_process_calls.install_filter(compile_filter(policy, os.uname().machine), 0)
+    calls.install_filter(compile_filter(policy, os.uname().machine), 0)
 """
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import platform
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from landlock_kernel import ABI, code_of, restrict
 
 from isolate_fn._plan.landlock import downgrade, landlock_for_init, landlock_for_mounts, landlock_wanted
 from isolate_fn._plan.orders import LandlockOrders, MountOrder
-from isolate_fn._sys import numbers
 from isolate_fn._sys.landlock_constants import (
     ATTRIBUTE_SIZE,
     FILE_RIGHTS,
@@ -212,47 +209,8 @@ def test_the_table_is_complete_and_in_order() -> None:
 
 # --- the kernel ---------------------------------------------------------------------------------------------
 
-MACHINE = platform.machine()
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def call(name: str, *values: int) -> int:
-    registers = [ctypes.c_ulong(value & 2**64 - 1) for value in values]
-    result = libc.syscall(ctypes.c_long(numbers.table(MACHINE)[name]), *registers)
-    if result == -1:
-        raise OSError(ctypes.get_errno(), name)
-    return int(result)
-
-
-def kernel_abi() -> int:
-    try:
-        return call("landlock_create_ruleset", 0, 0, 1)
-    except OSError:
-        return 0
-
-
-def restrict(orders: LandlockOrders) -> None:
-    """Put this process under the rules. Cannot be undone: children only."""
-    packed = struct.pack("=3Q", orders.handled_fs, orders.handled_net, orders.scoped)
-    attributes = ctypes.create_string_buffer(packed, len(packed))
-    ruleset = call("landlock_create_ruleset", ctypes.addressof(attributes), orders.attribute_size, 0)
-    for path, access in orders.path_rules:
-        rule = ctypes.create_string_buffer(struct.pack("=Qi", access, os.open(path, os.O_PATH)), 12)
-        call("landlock_add_rule", ruleset, 1, ctypes.addressof(rule), 0)
-    libc.prctl(38, 1, 0, 0, 0)
-    call("landlock_restrict_self", ruleset, 0)
-
-
-def code_of(action: Callable[[], object]) -> int:
-    try:
-        action()
-    except OSError as error:
-        return error.errno or -1
-    return 0
-
-
-@pytest.mark.skipif(kernel_abi() < 1, reason="this kernel has no Landlock (Linux 5.13)")
-@pytest.mark.parametrize("abi", range(1, min(kernel_abi(), NEWEST_ABI) + 1))
+@pytest.mark.skipif(ABI < 1, reason="this kernel has no Landlock (Linux 5.13)")
+@pytest.mark.parametrize("abi", range(1, min(ABI, NEWEST_ABI) + 1))
 def test_the_kernel_takes_the_rules_of_every_abi_it_knows(
     abi: int, tmp_path: Path, under: Callable[[None, Callable[[], object]], object]
 ) -> None:

@@ -311,12 +311,12 @@ def test_orders_for_all_threads_where_landlock_can() -> None:
 
 LIKE_AN_EMULATOR = """
 from isolate_fn._plan.seccomp import ALLOW as LET, SyscallPolicy, compile_filter, Entry, fail_with, Rule as R
-from isolate_fn._sys import this_process_calls
+from isolate_fn._sys import calls, this_process_calls
 from isolate_fn.policy.conditions import Arg
 asking = R((Arg(0, 32).one_of(21),), fail_with(PRCTL))     # PR_GET_SECCOMP
 policy = SyscallPolicy.of({"seccomp": Entry((), fail_with(SECCOMP)), "prctl": Entry((asking,), LET)}, default=LET)
 this_process_calls.set_no_new_privs()
-this_process_calls.install_filter(compile_filter(policy, os.uname().machine), 0)
+calls.install_filter(compile_filter(policy, os.uname().machine), 0)
 """
 
 
