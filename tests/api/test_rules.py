@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -360,3 +361,25 @@ def test_native_code_gets_no_further() -> None:
 def test_errors_carry_what_a_list_would_have_to_say() -> None:
     with pytest.raises(IsolationError):
         inside(len, "x", rules=[Custom("impossible", Rule("write", Arg(0) == 1, Arg(0) == 2))])
+
+
+@pytest.mark.needs("landlock>=4")
+def test_ports_of_a_list_narrow_the_network() -> None:
+    def connect(port: int) -> str:
+        import socket
+
+        with socket.socket() as client:
+            try:
+                client.connect(("127.0.0.1", port))
+            except OSError as failure:
+                return errno.errorcode[failure.errno or 0]
+        return "connected"
+
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = one.getsockname()[1], other.getsockname()[1]
+        clients = Networking.nothing().allow_start_tcp_clients()
+        for port in ports:
+            assert inside(connect, port, network=True, rules=[clients]) == "connected"
+        narrow = [clients.allow_connect_ports(ports[0])]
+        assert inside(connect, ports[0], network=True, rules=narrow) == "connected"
+        assert inside(connect, ports[1], network=True, rules=narrow) == "EACCES"
