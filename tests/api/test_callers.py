@@ -668,6 +668,8 @@ def test_keyboard_interrupt_ends_the_call_and_leaves_the_caller_healthy(run_pyth
     printed = run_python("""
         import os, signal, threading
         from isolate_fn import isolated
+        # What Python does at its start, unless it was started in the background, where shells have SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         started = threading.Event()
         def hear(stream, data):
             signal.raise_signal(signal.SIGINT)

@@ -25,6 +25,14 @@ if "support" not in sys.modules:
     _spec.loader.exec_module(sys.modules["support"])
 
 
+@pytest.fixture(scope="package", autouse=True)
+def _spawners_of_earlier_tests() -> None:
+    """End them: one that ends for lack of work in the middle of a test here would look like one that was lost."""
+    from isolate_fn._runtime import pool
+
+    pool.close_all()
+
+
 @pytest.fixture
 def host() -> Iterator[Path]:
     """Give a directory of the host that every user may enter, in no mount: only walls can keep the isolate out."""

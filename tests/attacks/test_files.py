@@ -18,7 +18,7 @@ from pathlib import Path
 import native
 import pytest
 from native import AT_FDCWD
-from support import open_without, run_without
+from support import IDLE_TIMEOUT, open_without, run_without
 
 from isolate_fn import ro, rw, sandbox
 from isolate_fn.errors import PolicyError, SetupError
@@ -594,7 +594,7 @@ def test_a_program_that_was_written_is_not_executed(weaken):
     script = "#!/bin/sh\necho executed\n"
     lines = (f"printf '{script}' > /tmp/made", "cat /bin/true > /tmp/true", "chmod 755 /tmp/made /tmp/true")
     write = ["sh", "-c", f"{' && '.join(lines)}; /tmp/made; /tmp/true && echo executed"]
-    with sandbox() as box:
+    with sandbox(idle_timeout=IDLE_TIMEOUT) as box:
         assert box.run(write, capture_output=True, text=True).stdout == ""
     with open_without(("landlock",)) as box:
         assert box.run(write, capture_output=True, text=True).stdout == ""
@@ -609,7 +609,7 @@ def test_a_set_user_id_program_gives_nothing(host):
     shutil.copy(shutil.which("id"), program)
     os.chown(program, 12345, 12345)
     program.chmod(0o4755)
-    with sandbox(mounts=[ro(host, "/data")]) as box:
+    with sandbox(mounts=[ro(host, "/data")], idle_timeout=IDLE_TIMEOUT) as box:
         shown = box.run(["/data/id", "-u"], capture_output=True, text=True)
         assert shown.stdout == "1000\n"
         assert box.run(["/data/id", "-ru"], capture_output=True, text=True).stdout == "1000\n"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import native
 import pytest
-from support import run_without
+from support import IDLE_TIMEOUT, run_without
 
 from isolate_fn import sandbox
 
@@ -115,7 +115,7 @@ def test_memory_of_the_call_before(halves):
     run_without((), keep, held)
     assert run_without((), native.in_memory, *halves) == []
     # One worker for several calls is one trust domain.
-    with sandbox() as box:
+    with sandbox(idle_timeout=IDLE_TIMEOUT) as box:
         box.call(keep, held)
         assert box.call(native.in_memory, *halves) != []
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import native
 import pytest
-from support import open_without, run_without
+from support import IDLE_TIMEOUT, open_without, run_without
 
 from isolate_fn import rw, sandbox
 from isolate_fn.errors import Crashed, SyscallDenied, TimedOut
@@ -238,7 +238,7 @@ def _daemon(name):
 
 def test_nothing_survives_a_program(name, weaken):
     """What `run` leaves behind ends with the program; and everything with the block."""
-    with sandbox() as box:
+    with sandbox(idle_timeout=IDLE_TIMEOUT) as box:
         assert box.run(_daemon(name), capture_output=True, text=True).stdout == "started\n"
         assert named(name) == []
     # Without the search for orphans they live until the block's end, and without a pid namespace for ever.
@@ -346,7 +346,7 @@ def test_an_isolate_outlives_the_thread_that_started_it():
     opened = []
 
     def open_it():
-        box = sandbox()
+        box = sandbox(idle_timeout=IDLE_TIMEOUT)
         opened.append(box.__enter__())
 
     thread = threading.Thread(target=open_it)
