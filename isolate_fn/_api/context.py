@@ -19,8 +19,8 @@ from isolate_fn._runtime.isolate import Ended, Isolate, OutOfTime, TooMuchOutput
 from isolate_fn._runtime.output import Output
 from isolate_fn._runtime.report import Report
 from isolate_fn._runtime.toolbox import Toolbox
-from isolate_fn._transport.calls import encode_call, unbind
-from isolate_fn.errors import CallRejected, PolicyError, ResultRejected, TransportError
+from isolate_fn._transport.calls import encode_call, function_part, unbind
+from isolate_fn.errors import PolicyError, ResultRejected, TransportError
 from isolate_fn.policy import checks
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
@@ -45,7 +45,6 @@ class Sandbox:
         self._toolbox: Toolbox | None = None
         self._output = Output(policy.output, policy.limits.output)
         self._signatures: dict[Any, Signature] = {}
-        self._last: Signature | None = None
         self._lock = threading.Lock()
         self._report: Report | None = None
         self._why: BaseException | None = None
@@ -110,27 +109,21 @@ class Sandbox:
             isolate, _ = self._open()
             function, args, kwargs = unbind(function, args, kwargs)
             signature = self._sign(function)
-            encoded = encode_call(signature.reference, args, kwargs, known=signature is self._last)
+            encoded = encode_call(signature.reference, args, kwargs)
+            part = signature.part or function_part(signature.reference)
             deadline = None if self.policy.timeout is None else time.monotonic() + self.policy.timeout
-            self._last = None
             try:
-                answer = call.converse(isolate, self._prepared, signature, encoded, deadline, lambda: None)
-                isolate.drain()
+                answer = call.converse(isolate, self._prepared, signature, part, encoded, deadline)
+                if isolate.wrote:
+                    isolate.drain()
             except BaseException as reason:
                 raise self._ended_by(reason, isolate) from None
             try:
                 result: T = outcome.judge(answer, isolate, self._prepared, signature)
-            except CallRejected:  # the worker may not have the function
+            except ResultRejected:
                 raise
             except TransportError as broken:
-                if not isinstance(broken, ResultRejected):
-                    raise self._ended_by(broken, isolate) from None
-                self._last = signature
-                raise
-            except BaseException:
-                self._last = signature
-                raise
-            self._last = signature
+                raise self._ended_by(broken, isolate) from None
             return result
 
     def _sign(self, function: Callable[..., Any]) -> Signature:

@@ -41,27 +41,41 @@ class Isolated(Generic[P, R]):
         self._signatures: dict[object, Any] = {}
         self._by_value: bool | None = None
         self._last: tuple[Any, Any] = (None, None)  # circumstances, and what was prepared under them
+        self._warm: Any = None  # the short way, once a worker has the function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        from isolate_fn._runtime import call
-
+        if self._warm is not None and not kwargs:
+            answer: R = self._warm.call(args)
+            if answer is not self._warm.MISSED:
+                return answer
         if _inside():
             return self._inside_call(args, kwargs)
+        from isolate_fn._runtime.call import run
+
         prepared = self._prepared()
+        signature = self._signature(prepared)
+        result: R = run(prepared, signature, self.__wrapped__, args, kwargs)
+        if prepared.terms.reuse != 1 and self._prepared() is prepared:
+            self._warm = _warm_calls(prepared, signature)
+        return result
+
+    def _signature(self, prepared: Any) -> Any:
         signature = self._signatures.get(prepared)
         if signature is None:
+            from isolate_fn._runtime.call import sign
+
             self._signatures.clear()
-            signature = self._signatures[prepared] = call.sign(self.__wrapped__, prepared)
-        result: R = call.run(prepared, signature, self.__wrapped__, args, kwargs)
-        return result
+            signature = self._signatures[prepared] = sign(self.__wrapped__, prepared)
+        return signature
 
     def _prepared(self) -> Any:
         from isolate_fn._api.prepare import circumstances, prepare
-        from isolate_fn._transport.calls import function_reference
 
         around, (before, prepared) = circumstances(), self._last
         if around == before:
             return prepared
+        from isolate_fn._transport.calls import function_reference
+
         if self._by_value is None:
             self._by_value = function_reference(self.__wrapped__).location is None
         prepared = prepare(self.policy, by_value=self._by_value)
@@ -154,13 +168,20 @@ class Isolated(Generic[P, R]):
 
         if not isinstance(n, int) or isinstance(n, bool) or n < 1:
             raise PolicyError("warm_up", f"{n!r} is not a positive whole number", "pass how many isolates shall wait")
-        pool.top_up(self._prepared(), n)
+        prepared = self._prepared()
+        pool.top_up(prepared, n, self._signature(prepared).part)
 
     def close(self) -> None:
         """End the isolates that wait for calls of this function's policy. Later calls start new ones."""
         from isolate_fn._runtime import pool
 
         pool.close(self._prepared())
+
+
+def _warm_calls(prepared: Any, signature: Any) -> Any:
+    from isolate_fn._runtime.warm import WarmCalls
+
+    return WarmCalls(prepared, signature) if WarmCalls.possible(prepared, signature) else None
 
 
 def _plain(function: Any) -> Any:
@@ -207,7 +228,9 @@ def isolated(function: Any = None, /, *, policy: Policy | None = None, **options
 def _decorate(function: Any, policy: Policy) -> Isolated[Any, Any]:
     if isinstance(function, type):
         raise PolicyError(
-            "isolated", f"{function.__qualname__} is a class", "decorate its methods one by one, or a function that uses it"
+            "isolated",
+            f"{function.__qualname__} is a class",
+            "decorate its methods one by one, or a function that uses it",
         )
     plain = _plain(function)
     if isinstance(plain, Isolated):

@@ -26,7 +26,7 @@ MOST_KEPT = 128
 _CATEGORIES = "ALL CTYPE NUMERIC TIME COLLATE MONETARY MESSAGES PAPER NAME ADDRESS TELEPHONE MEASUREMENT IDENTIFICATION"
 _INHERITED = ("LANG", "LANGUAGE", "TZ", *(f"LC_{category}" for category in _CATEGORIES.split()))  # locale(7)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
+_LOOKED_AT = tuple(map(os.fsencode, (*_INHERITED, PRETEND, cgroup.VARIABLE, "LD_LIBRARY_PATH")))
 
 _cache: OrderedDict[tuple[object, ...], Prepared] = OrderedDict()
 _views: OrderedDict[tuple[object, ...], RuntimeView] = OrderedDict()
@@ -35,8 +35,11 @@ _lock = threading.Lock()
 
 def circumstances() -> tuple[object, ...]:
     """Return what a preparation rests on beside its policy, in some microseconds; while it is equal, so is the other."""
-    switches = tuple(map(os.environ.get, (PRETEND, cgroup.VARIABLE, "LD_LIBRARY_PATH")))
-    return runtime_key(), _inherited(), switches
+    # The dict behind os.environ has the bytes as they are: asking for text would decode 17 names for each call.
+    environment: Any = getattr(os.environ, "_data", None)
+    if type(environment) is not dict:
+        environment = {os.fsencode(name): value for name, value in os.environ.items()}
+    return runtime_key(), tuple(map(environment.get, _LOOKED_AT))
 
 
 def prepare(

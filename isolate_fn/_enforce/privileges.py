@@ -76,8 +76,11 @@ def no_new_privileges(scene: Scene) -> None:
 def no_speculation(scene: Scene) -> None:
     """Switch speculative store bypass and indirect branch speculation off where the CPU lets a task choose.
 
-    ENODEV, EPERM and ENXIO mean that there is nothing to switch on this machine; it is hardening, no promise.
+    Only with ``fresh_exec``: it halves the speed of the isolate and of whoever it talks to, and the threat model promises
+    nothing about side channels (decision 10). ENODEV, EPERM and ENXIO mean that this machine has nothing to switch.
     """
+    if not scene.plan.fresh_exec:
+        return
     for feature in (k.PR_SPEC_STORE_BYPASS, k.PR_SPEC_INDIRECT_BRANCH):
         try:
             calls.prctl(k.PR_SET_SPECULATION_CTRL, feature, k.PR_SPEC_FORCE_DISABLE)

@@ -54,6 +54,7 @@ class Answering(RuleSet):
         needs = (
             Rule("recvmsg", channel, reason="calls", need=True),
             Rule("sendmsg", channel, reason="answers", need=True),
+            Rule("sendto", channel, Arg(4) == 0, reason="short answers", need=True),
             Rule("fstat", opened, reason="size of shared memory", need=True),
             Rule("newfstatat", opened, by_descriptor, reason="what glibc makes of fstat", need=True),
             Rule("fcntl", opened, Arg(1, 32).one_of(_GET_SEALS, _DUPFD_CLOEXEC), reason="shared memory", need=True),

@@ -165,6 +165,8 @@ class Start(NamedTuple):
         idmap_from: host id of the caller whose files become the isolate's own through id-mapped mounts, -1 for none.
         descriptors: roles of the descriptors that travel with the message, in order:
             ``status``, ``worker``, ``tools``, ``stdout``, ``stderr``, ``cgroup``.
+        function: the function it is meant for, as it would be sent with a call; its module is imported behind the walls
+            while the worker waits. Empty for none.
     """
 
     plan_id: int
@@ -172,3 +174,4 @@ class Start(NamedTuple):
     outer_group: int
     idmap_from: int
     descriptors: tuple[str, ...]
+    function: bytes = b""

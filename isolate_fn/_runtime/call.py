@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 from isolate_fn._runtime import outcome, pool
@@ -14,8 +15,29 @@ from isolate_fn._runtime.isolate import SETUP_SECONDS, Ended, Isolate, OutOfTime
 from isolate_fn._runtime.output import Output
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.verify import verify, verify_init
-from isolate_fn._transport.calls import EncodedCall, FunctionRef, encode_call, function_reference, unbind
-from isolate_fn._transport.frames import ARENA_FROM, Buffer, Frame, Kind, length_of, pack
+from isolate_fn._transport.calls import (
+    EncodedCall,
+    FunctionRef,
+    dump,
+    encode_call,
+    function_part,
+    function_reference,
+    unbind,
+)
+from isolate_fn._transport.codec import ClassTable, DecodeLimits
+from isolate_fn._transport.failures import ExceptionTable
+from isolate_fn._transport.frames import (
+    ARENA_FROM,
+    COALESCE,
+    NOT_KEPT,
+    Buffer,
+    Frame,
+    Kind,
+    length_of,
+    pack,
+    pack_small,
+)
+from isolate_fn._transport.memory import claim_arena, create_arena, seal_for_child
 from isolate_fn.errors import InternalError, LimitExceeded, SetupError, TransportError
 
 
@@ -25,35 +47,44 @@ class Signature:
 
     Attributes:
         reference: where the worker finds it.
+        part: what is sent to a worker that does not have it; empty where it travels by value, as it is then.
+        bare: calls need no unbinding.
         classes: of results.
         exceptions: that may come back as themselves.
         encoders: pickled encode functions of registered classes, empty for none.
         trust: plain pickle both ways.
+        limits: of results.
+        words: what a call says of all this, and the same for the last one of its worker.
     """
 
     reference: FunctionRef
+    part: bytes
+    bare: bool
     classes: Any
     exceptions: Any
     encoders: bytes
     trust: bool
+    limits: DecodeLimits
+    words: tuple[bytes, bytes]
 
 
 def sign(function: Callable[..., Any], prepared: Prepared) -> Signature:
     """Look at a function once: its annotation, its module's exceptions, the policy's ``returns`` and ``raises``."""
-    from isolate_fn._transport.calls import dump
-    from isolate_fn._transport.codec import ClassTable
-    from isolate_fn._transport.failures import ExceptionTable
-
     reference = function_reference(function)
     exceptions = ExceptionTable.for_function(reference.function, prepared.terms.raises)
     classes = ClassTable.for_function(reference.function).with_classes(prepared.terms.returns)
     encoders = classes.encoders()
+    words = {"trust_result": prepared.terms.trust_result, "encoders": bool(encoders)}
     return Signature(
         reference=reference,
+        part=function_part(reference) if reference.location is not None else b"",
+        bare=type(function) is FunctionType,
         classes=classes.with_exceptions(exceptions),
         exceptions=exceptions,
         encoders=dump(encoders) if encoders else b"",
         trust=prepared.terms.trust_result,
+        limits=DecodeLimits(total=prepared.terms.limits.result),
+        words=(json.dumps({**words, "last": False}).encode(), json.dumps({**words, "last": True}).encode()),
     )
 
 
@@ -62,21 +93,60 @@ def run(
 ) -> Any:
     """Call a function in an isolate of this policy and return its value or raise its exception."""
     terms = prepared.terms
-    _, args, kwargs = unbind(function, args, kwargs)
-    encoded = encode_call(signature.reference, args, kwargs, known=False)
-    isolate = pool.take(prepared)
-    isolate.output = Output(terms.output, terms.limits.output)
-    refill = _refill(prepared, behind=isolate.prewarmed and isolate.silent())
-    keep = False
-    try:
-        make_ready(isolate, prepared)
+    if not signature.bare:
+        _, args, kwargs = unbind(function, args, kwargs)
+    encoded = encode_call(signature.reference, args, kwargs)
+    part = signature.part or function_part(signature.reference)
+    isolate = pool.take(prepared, signature.part)
+    refill = _refill(prepared, signature.part, behind=isolate.prewarmed and isolate.silent()) if terms.reuse == 1 else None
+    last = isolate.calls + 1 == terms.reuse
+
+    def talk() -> Frame:
+        if isolate.ready is None:
+            make_ready(isolate, prepared)
         deadline = None if terms.timeout is None else time.monotonic() + terms.timeout
-        serves_on = terms.reuse == 0 or isolate.calls + 1 < terms.reuse
-        answer = converse(isolate, prepared, signature, encoded, deadline, refill, last=not serves_on)
-        if answer.kind is Kind.RESULT and not serves_on:
+        return converse(isolate, prepared, signature, part, encoded, deadline, refill, last=last)
+
+    return _to_the_end(isolate, prepared, signature, talk, last=last)
+
+
+def go_on(prepared: Prepared, signature: Signature, isolate: Isolate, began: float, rest: bytes, data: bytes) -> Any:
+    """Go on with a call that has been sent, or its beginning.
+
+    Args:
+        prepared: the policy.
+        signature: of the function.
+        isolate: where it was sent; it serves on.
+        began: when, by time.monotonic().
+        rest: what of it was not sent yet.
+        data: what was received already.
+    """
+
+    def talk() -> Frame:
+        timeout = prepared.terms.timeout
+        deadline = None if timeout is None else began + timeout
+        if rest:
+            isolate.send([rest], -1, deadline)
+        return _hear_answer(isolate, prepared, signature, deadline, data)
+
+    return _to_the_end(isolate, prepared, signature, talk, last=False)
+
+
+def _to_the_end(
+    isolate: Isolate, prepared: Prepared, signature: Signature, talk: Callable[[], Frame], *, last: bool
+) -> Any:
+    """Have a conversation, judge its answer, tell every other end by the error that names its cause, and let go."""
+    terms = prepared.terms
+    isolate.output = Output(terms.output, terms.limits.output)
+    keep = answered = False
+    try:
+        answer = talk()
+        if last and answer.kind is Kind.RESULT:
             isolate.condemn()  # it dies while the answer is read
-        isolate.drain()
-        keep = serves_on
+        if isolate.wrote:
+            isolate.drain()
+        keep = not last
+        answered = answer.kind is Kind.RESULT
         return outcome.judge(answer, isolate, prepared, signature)
     except OutOfTime:
         raise outcome.timed_out(terms.timeout or 0.0, isolate, prepared) from None
@@ -88,30 +158,32 @@ def run(
         error.report = error.report or outcome.report_of(isolate, prepared)
         raise
     except TransportError as error:
-        keep = False
+        keep = answered = False
         limit = outcome.too_big(error, isolate, prepared)
         if limit is not None:
             raise limit from None
         raise
     finally:
-        finish(isolate, prepared, keep=keep)
+        finish(isolate, prepared, signature, keep=keep, answered=answered)
 
 
-def _refill(prepared: Prepared, *, behind: bool) -> Callable[[], None]:
+def _refill(prepared: Prepared, function: bytes, *, behind: bool) -> Callable[[], None] | None:
     """Return what orders the isolates of the next calls; more than asked for where calls come faster than they get ready."""
     terms = prepared.terms
-    if terms.reuse != 1 or not terms.prewarm:
-        return lambda: None
-    return lambda: pool.top_up(prepared, terms.prewarm + pool.ahead(prepared, behind=behind))
+    if not terms.prewarm:
+        return None
+    return lambda: pool.top_up(prepared, terms.prewarm + pool.ahead(prepared, function, behind=behind), function)
 
 
-def finish(isolate: Isolate, prepared: Prepared, *, keep: bool) -> None:
+def finish(isolate: Isolate, prepared: Prepared, signature: Signature, *, keep: bool, answered: bool) -> None:
     """Keep the isolate for the next call or end it, and hand out the last of its output."""
     output = isolate.output
     try:
         if keep:
             isolate.output = None
-            pool.give_back(prepared, isolate)
+            pool.give_back(pool.waiting_for(prepared, signature.part), isolate)
+        elif answered and prepared.touches_nothing:
+            isolate.dismiss()
         else:
             isolate.end()
     finally:
@@ -155,9 +227,10 @@ def converse(
     isolate: Isolate,
     prepared: Prepared,
     signature: Signature,
+    part: bytes,
     encoded: EncodedCall,
     deadline: float | None,
-    after_sending: Callable[[], None],
+    after_sending: Callable[[], None] | None = None,
     *,
     last: bool = False,
 ) -> Frame:
@@ -167,7 +240,8 @@ def converse(
         isolate: it.
         prepared: the policy.
         signature: of the function.
-        encoded: the call.
+        part: the function, as it is sent to a worker that does not have it.
+        encoded: the arguments.
         deadline: by time.monotonic(), None for none.
         after_sending: done while the worker works.
         last: the worker may end after its answer.
@@ -177,36 +251,53 @@ def converse(
     """
     began = time.monotonic()
     limit = prepared.terms.limits.result
-    isolate.fresh_reader(limit)
+    isolate.expect_answer(limit)
     isolate.calls += 1
-    _send(isolate, signature, encoded, deadline, last=last)
-    after_sending()
-    arena = -1
-    size = 0
-    try:
-        while True:
-            frame = isolate.receive(deadline)
-            if isolate.reader.pending:
-                raise TransportError("the isolate sent more than one answer", "its worker is not used again")
-            if frame.kind is Kind.ARENA and arena < 0:
-                size = _wanted(frame.json, limit)
-                arena = _give_arena(isolate, size, deadline)
-                continue
-            isolate.stages["call"] = time.monotonic() - began
-            return _with_arena(frame, arena, size)
-    finally:
-        if arena >= 0:
-            os.close(arena)
+    _send(isolate, signature, _function_for(isolate, signature, part), encoded, deadline, last=last)
+    if after_sending is not None:
+        after_sending()
+    answer = _hear_answer(isolate, prepared, signature, deadline)
+    isolate.stages["call"] = time.monotonic() - began
+    return answer
+
+
+def _hear_answer(
+    isolate: Isolate, prepared: Prepared, signature: Signature, deadline: float | None, data: bytes = b""
+) -> Frame:
+    frame = isolate.receive(deadline, data)
+    if frame.kind is Kind.ARENA:
+        frame = _through_arena(isolate, _wanted(frame.json, prepared.terms.limits.result), deadline)
+    elif frame.arena:
+        raise TransportError("the isolate refers to shared memory that it was not given")
+    if isolate.reader.pending:
+        raise TransportError("the isolate sent more than one answer", "its worker is not used again")
+    if frame.kind is Kind.REJECTED:
+        isolate.functions.pop(signature, None)  # the worker may not have got it
+    return frame
+
+
+def _function_for(isolate: Isolate, signature: Signature, part: bytes) -> bytes:
+    """Return what tells this worker which function is meant: a number, and where it does not have it so yet, the function."""
+    number, sent = isolate.functions.get(signature, (-1, b""))
+    if sent == part:
+        return _NUMBERS[number]
+    if number < 0:
+        number = min(isolate.numbered, NOT_KEPT)
+        isolate.numbered += 1
+    if number < NOT_KEPT:
+        isolate.functions[signature] = (number, part)
+    return _NUMBERS[number] + part
 
 
 def _send(
-    isolate: Isolate, signature: Signature, encoded: EncodedCall, deadline: float | None, *, last: bool
+    isolate: Isolate, signature: Signature, part: bytes, encoded: EncodedCall, deadline: float | None, *, last: bool
 ) -> None:
-    from isolate_fn._transport.memory import seal_for_child
-
-    words = {"trust_result": signature.trust, "encoders": bool(signature.encoders), "last": last}
-    told = json.dumps(words).encode()
-    buffers: list[Buffer] = [encoded.payload, *([signature.encoders] if signature.encoders else []), *encoded.buffers]
+    told = signature.words[last]
+    if not (encoded.buffers or signature.encoders) and len(encoded.arguments) < COALESCE:
+        isolate.send([pack_small(Kind.CALL, told, part, encoded.arguments)], -1, deadline)
+        return
+    encoders = [signature.encoders] if signature.encoders else []
+    buffers: list[Buffer] = [part, *encoders, encoded.arguments, *encoded.buffers]
     if sum(map(length_of, buffers)) < ARENA_FROM:
         isolate.send(pack(Kind.CALL, told, buffers), -1, deadline)
         return
@@ -232,26 +323,23 @@ def _wanted(text: bytes, limit: int) -> int:
     return size
 
 
-def _give_arena(isolate: Isolate, size: int, deadline: float | None) -> int:
-    from isolate_fn._transport.memory import create_arena
-
+def _through_arena(isolate: Isolate, size: int, deadline: float | None) -> Frame:
+    """Give the worker the shared memory it asked for, and return its answer with its buffers in there."""
+    if isolate.reader.pending:
+        raise TransportError("the isolate sent more than one answer", "its worker is not used again")
     arena = create_arena(size)
     try:
         isolate.send(pack(Kind.ARENA, b"{}"), arena, deadline)
-    except BaseException:
+        frame = isolate.receive(deadline)
+        if not frame.arena:
+            return frame
+        if frame.arena_size > size:
+            raise TransportError("the isolate refers to shared memory that it was not given")
+        return frame.attach(claim_arena(arena, size))
+    finally:
         os.close(arena)
-        raise
-    return arena
 
 
-def _with_arena(frame: Frame, arena: int, size: int) -> Frame:
-    from isolate_fn._transport.memory import claim_arena
-
-    if not frame.arena:
-        return frame
-    if arena < 0 or frame.arena_size > size:
-        raise TransportError("the isolate refers to shared memory that it was not given")
-    return frame.attach(claim_arena(arena, size))
-
+_NUMBERS = [bytes((number,)) for number in range(256)]
 
 __all__ = ["Signature", "converse", "finish", "make_ready", "run", "sign"]

@@ -10,6 +10,7 @@ the caller keeps it as long as `runtime_key` stays the same.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterable
@@ -90,11 +91,21 @@ def runtime_key() -> tuple[object, ...]:
 
     Modules that are added to a known directory later do not change it.
     """
-    hooks = tuple(name for name in sys.modules if name.startswith("__editable___"))
-    # Relative entries mean the current directory, but for the placeholders of setuptools' editable installs.
-    relative = any(not os.path.isabs(entry) and not entry.endswith("__path_hook__") for entry in sys.path)
-    here = discover_project.absolute("") if relative else ""
-    return (tuple(sys.path), here, sys.prefix, sys.base_prefix, sys.executable, hooks, len(sys.meta_path))
+    path = tuple(sys.path)
+    here = discover_project.absolute("") if _has_relative(path) else ""
+    return (path, here, sys.prefix, sys.base_prefix, sys.executable, _editable_hooks(len(sys.modules)), len(sys.meta_path))
+
+
+@functools.lru_cache(maxsize=8)
+def _has_relative(path: tuple[str, ...]) -> bool:
+    """Tell whether an entry means the current directory; the placeholders of setuptools' editable installs do not."""
+    return any(not os.path.isabs(entry) and not entry.endswith("__path_hook__") for entry in path)
+
+
+@functools.lru_cache(maxsize=8)
+def _editable_hooks(modules: int) -> tuple[str, ...]:
+    """Return the finders of editable installs; a program with ``modules`` modules in memory does not look for them twice."""
+    return tuple(name for name in list(sys.modules) if name.startswith("__editable___"))
 
 
 def find_interpreter() -> str:

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import time
 
 from isolate_fn._plan.orders import Start
@@ -45,6 +46,12 @@ class Ends:
             self.hand_over(there)
         self.group = group
         self.cgroup = group.door() if group is not None else -1
+
+    def end_when_idle(self, seconds: float) -> None:
+        """Let the worker stop waiting for a call after so long (0: never), by a time-out on its end of the channel."""
+        whole, part = divmod(seconds, 1)
+        timeout = struct.pack("ll", int(whole), int(part * 1_000_000))
+        self._there_worker.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
 
     def _refuse_descriptors(self) -> None:
         """Let the kernel refuse descriptors that are sent to us, where it can (Linux 6.16); recv(2) drops them anyway."""

@@ -29,6 +29,8 @@ from isolate_fn.errors import TransportError
 SETUP_SECONDS = 60.0
 _LAST_WORDS = 1.0  # seconds that init may take to tell how the worker ended, once the channel is closed
 _CHUNK = 1 << 18
+FIRST = 1 << 15  # bytes to ask for first: malloc(3) maps and unmaps a much bigger buffer for each call
+_OVER = frozenset({"end", "failed", "limit"})  # what init says last
 _READY_LIMIT = 1 << 20  # bytes of a worker's report about itself
 
 
@@ -69,14 +71,23 @@ class Isolate(Ends):
         self.ready: dict[str, Any] | None = None
         self.calls = 0
         self.prewarmed = False  # ordered before a call needed it
+        self.functions: dict[object, tuple[int, bytes]] = {}  # that the worker has: number, and as it was sent
+        self.numbered = 0  # functions that were given a number
         self.reader = FrameReader(_READY_LIMIT)
+        self._limit = _READY_LIMIT
+        self.wrote = False  # when its answer came there was more to read than that: call `drain`
+        self._quiet = False  # nothing had come from it a moment ago
         self.poll = select.poll()
         self.output: Output | None = None
+        self.end_when_idle(plan.idle_timeout)
         lifetime.hold(self)
         self._watch()
 
     def _watch(self) -> None:
+        """Register what is waited for: the channel first, so that what poll(2) finds in the pipes is no older than that."""
         self.channel.setblocking(False)
+        self._channel = self.channel.fileno()
+        self.answer_event = (self._channel, select.POLLIN)  # what poll(2) says when there is an answer and nothing else
         self.poll.register(self.channel, select.POLLIN)
         self.poll.register(self.status, select.POLLIN)
         for pipe in self.pipes:
@@ -90,6 +101,14 @@ class Isolate(Ends):
         Raises:
             OutOfTime, TooMuchOutput, Ended.
         """
+        if len(pieces) == 1 and descriptor < 0:
+            try:
+                sent = self.channel.send(pieces[0], socket.MSG_NOSIGNAL)
+            except OSError:
+                sent = 0  # told below
+            if sent == length_of(pieces[0]):
+                return
+            pieces = [memoryview(pieces[0])[sent:]]
         views = [memoryview(piece).cast("B") for piece in pieces if length_of(piece)]
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor.to_bytes(4, "little"))] if descriptor >= 0 else []
         while views:
@@ -111,17 +130,26 @@ class Isolate(Ends):
             if sent:
                 views[0] = views[0][sent:]
 
-    def receive(self, deadline: float | None) -> Frame:
+    def receive(self, deadline: float | None, data: bytes = b"") -> Frame:
         """Wait for one frame from the worker.
+
+        Args:
+            deadline: by time.monotonic(), None for none.
+            data: what was received already.
 
         Raises:
             OutOfTime, TooMuchOutput, Ended; TransportError: its bytes are no frame.
         """
+        frame = self.reader.feed(data) if data else None
+        if frame is not None:
+            self.wrote = True  # perhaps
+            return frame
+        size = FIRST
         while True:
             events = self.step(deadline)
-            if self.channel.fileno() in events:
+            if self._channel in events:
                 try:
-                    data = self.channel.recv(_CHUNK)
+                    data = self.channel.recv(size)
                 except BlockingIOError:
                     continue
                 except ConnectionResetError:
@@ -131,8 +159,10 @@ class Isolate(Ends):
                     raise Ended
                 frame = self.reader.feed(data)
                 if frame is not None:
+                    self.wrote = len(events) > 1
                     return frame
-            elif {"end", "failed", "limit"} & self.told.keys() and not self._readable():
+                size = _CHUNK
+            elif self.told.keys() & _OVER and not self._readable():
                 raise Ended
 
     def _readable(self) -> bool:
@@ -148,6 +178,8 @@ class Isolate(Ends):
             if wait <= 0:  # also while there is always something to read: a trickle must not stretch the deadline
                 raise OutOfTime
         events = dict(self.poll.poll(wait))
+        if len(events) == 1 and self._channel in events:
+            return events
         if not events:
             raise OutOfTime
         for descriptor in [pipe for pipe in events if pipe in self.pipes]:
@@ -207,9 +239,10 @@ class Isolate(Ends):
     def _last_words(self) -> None:
         """The channel is closed: give init a moment to tell how the worker ended, or find that it lives on."""
         self.poll.unregister(self.channel)
+        self._channel = -1
         deadline = time.monotonic() + _LAST_WORDS
         with contextlib.suppress(OutOfTime):
-            while not {"end", "failed", "limit"} & self.told.keys():
+            while not self.told.keys() & _OVER:
                 self.step(deadline)
 
     def ask_usage(self) -> dict[str, Any]:
@@ -226,13 +259,22 @@ class Isolate(Ends):
         """True while the worker has said nothing that was not asked for, nor closed its channel."""
         return not self.reader.pending and not self._readable()
 
-    def fresh_reader(self, limit: int) -> None:
+    def expect_answer(self, limit: int) -> None:
         """Expect one frame of at most ``limit`` bytes; whatever was left over from before is an offence."""
-        if not self.silent():
+        quiet, self._quiet = self._quiet, False
+        if self.reader.pending or (not quiet and self.poll.poll(0) and self._readable()):
             raise TransportError("the isolate sent more than one answer", "its worker is not used again")
-        self.reader = FrameReader(limit)
+        if limit != self._limit:
+            self.reader, self._limit = FrameReader(limit), limit
 
     # --- ending ------------------------------------------------------------------------------------------------------
+
+    def rested(self) -> bool:
+        """True while it can take a call: init has not ended, and the worker has said no more than it was asked."""
+        if self.poll.poll(0):
+            return self.alive() and (not self.calls or self.silent())
+        self._quiet = not self.reader.pending
+        return not self.told.keys() & _OVER and (self._quiet or not self.calls)
 
     def alive(self) -> bool:
         """True while init has not ended."""
@@ -242,9 +284,22 @@ class Isolate(Ends):
         poll.register(self.status, select.POLLIN)
         while poll.poll(0):
             self.hear()
-            if {"end", "failed", "limit"} & self.told.keys():
+            if self.told.keys() & _OVER:
                 return False
         return True
+
+    def dismiss(self) -> None:
+        """Kill init, and with it everything in its pid namespace, and close everything, without waiting for the kernel.
+
+        Only for isolates from which nothing of the host's can be changed: what lives for some milliseconds yet can do
+        nothing that anybody would see (decision 11).
+        """
+        if self.pidfd < 0 or self.group is not None:
+            self.end()
+            return
+        lifetime.let_go(self)
+        self.condemn()
+        self.abandon()
 
     def end(self) -> None:
         """Kill init, and with it everything in its pid namespace; wait until it is gone; close everything."""

@@ -16,6 +16,8 @@ from isolate_fn._runtime import ids
 from isolate_fn._runtime.isolate import Isolate
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.report import Enforcement, Report
+from isolate_fn._transport.codec import decode
+from isolate_fn._transport.failures import rebuild
 from isolate_fn._transport.frames import Frame, Kind
 from isolate_fn._transport.received import NESTED
 from isolate_fn.errors import (
@@ -74,9 +76,7 @@ def judge(answer: Frame, isolate: Isolate, prepared: Prepared, signature: Signat
         ResultRejected, CallRejected, TransportError; LimitExceeded: a limit is behind the function's exception;
         Exception: the function's own.
     """
-    from isolate_fn._transport.codec import DecodeLimits, decode
-
-    limits = DecodeLimits(total=prepared.terms.limits.result)
+    limits = signature.limits
     if answer.kind is Kind.RESULT:
         if signature.trust:
             if not answer.buffers:
@@ -84,8 +84,6 @@ def judge(answer: Frame, isolate: Isolate, prepared: Prepared, signature: Signat
             return pickle.loads(answer.buffers[0])  # noqa: S301 - TrustResult was accepted by name
         return decode(answer.json, answer.buffers, classes=signature.classes, limits=limits)
     if answer.kind is Kind.EXCEPTION:
-        from isolate_fn._transport.failures import rebuild
-
         described = decode(answer.json, answer.buffers, classes=signature.classes, limits=limits)
         exception = rebuild(described, signature.exceptions)
         behind = _limit_behind(exception, isolate, prepared)
@@ -137,7 +135,9 @@ def full(isolate: Isolate, prepared: Prepared) -> LimitExceeded | None:
     """Tell bytes from inodes by what init sees; a file system granted by a mount may be the full one instead."""
     usage = isolate.ask_usage()
     limits = prepared.terms.limits
-    granted = any(order.granted and order.kind in ("bind", "tmpfs") and not order.read_only for order in prepared.plan.mounts)
+    granted = any(
+        order.granted and order.kind in ("bind", "tmpfs") and not order.read_only for order in prepared.plan.mounts
+    )
     report = report_of(isolate, prepared)
     if usage.get("inodes_free", 1) == 0:
         return LimitExceeded("rootfs_inodes", limits.rootfs_inodes, usage["inodes"], report)
@@ -216,12 +216,18 @@ def not_built(isolate: Isolate) -> IsolationError:
         return _step_failed(*failed)
     limit = isolate.told.get("limit")
     if limit:
-        return SetupError("build the isolate", "", 0, f"raise Limits({limit}=...): it is used up before the function starts")
+        return SetupError(
+            "build the isolate", "", 0, f"raise Limits({limit}=...): it is used up before the function starts"
+        )
     status = (isolate.told.get("end") or ["", None])[1]
     if status is not None and os.WIFSIGNALED(status):
         how = f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
-        return SetupError("build the isolate", how, 0, "a limit is too small for Python itself, or the host is short of memory")
-    return SetupError("build the isolate", "it ended without a word", 0, "see whether the host is short of memory or processes")
+        return SetupError(
+            "build the isolate", how, 0, "a limit is too small for Python itself, or the host is short of memory"
+        )
+    return SetupError(
+        "build the isolate", "it ended without a word", 0, "see whether the host is short of memory or processes"
+    )
 
 
 def _before_the_call(error: InternalError) -> InternalError:

@@ -20,6 +20,8 @@ class Output:
         limit: most bytes of both streams together.
     """
 
+    __slots__ = ("_decoders", "captured", "counts", "kind", "limit")
+
     def __init__(self, kind: str | Callable[[str, bytes], object], limit: int) -> None:
         self.kind, self.limit = kind, limit
         self.counts = [0, 0]

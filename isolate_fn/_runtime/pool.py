@@ -5,6 +5,8 @@ Nothing here is touched by importing or decorating. After a fork the child start
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections import deque
@@ -19,6 +21,36 @@ from isolate_fn.errors import SetupError
 _RETRIES = 2
 _MOST_AHEAD = 2
 _EASY = 8  # calls
+_SWEEP_SECONDS = 1.0
+
+_Key = tuple[int, bytes]
+"""Identity of a plan, and the function that its isolates are meant for, as it is sent."""
+
+
+class Waiting:
+    """Isolates of one plan that wait for a call.
+
+    Attributes:
+        prepared: the plan's.
+        isolates: those that wait; the last one to come is the first to be taken.
+        used: when one came back last, by time.monotonic().
+        dropped: nobody looks here any more; what was put in afterwards must be ended by who did.
+    """
+
+    __slots__ = ("dropped", "isolates", "prepared", "used")
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.isolates: deque[Isolate] = deque()
+        self.dropped = False
+        self.used = time.monotonic()
+
+    def end(self) -> None:
+        """End all of them, and whatever is put in later by the call that took it out."""
+        self.dropped = True
+        while self.isolates:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                self.isolates.pop().end()
 
 
 class _Pool:
@@ -29,8 +61,9 @@ class _Pool:
         self.lock = threading.Lock()
         self.starting: dict[SpawnerKey, threading.Lock] = {}
         self.spawners: dict[SpawnerKey, SpawnerClient] = {}
-        self.waiting: dict[int, tuple[Prepared, deque[Isolate]]] = {}
-        self.haste: dict[int, tuple[int, int]] = {}  # by plan: isolates above what is kept ready, calls that found one
+        self.waiting: dict[_Key, Waiting] = {}
+        self.swept = time.monotonic()
+        self.haste: dict[_Key, tuple[int, int]] = {}  # isolates above what is kept ready, calls that found one
 
 
 _state = _Pool()
@@ -43,19 +76,24 @@ def _pool() -> _Pool:
     return _state
 
 
-def start(prepared: Prepared) -> Isolate:
+def start(prepared: Prepared, function: bytes = b"") -> Isolate:
     """Order one isolate; it is built while the caller goes on.
+
+    Args:
+        prepared: the policy.
+        function: what its worker imports as soon as its walls stand, empty for nothing.
 
     Raises:
         Unsupported: this machine does not let us.
         SetupError: the spawner could not be started.
     """
+    _sweep(_pool())
     for _ in range(_RETRIES):
         spawner = _spawner(prepared)
         uid, gid = ids.outer_ids(prepared.features)
         remap = 0 if prepared.features.privileged and prepared.features.all_ids and uid != 0 else -1
         group = cgroup.make(prepared.cgroup, prepared.plan.memory) if prepared.cgroup else None
-        isolate = Isolate(prepared.plan, Start(0, uid, gid, remap, ()), tools=prepared.tools, group=group)
+        isolate = Isolate(prepared.plan, Start(0, uid, gid, remap, (), function), tools=prepared.tools, group=group)
         try:
             roles, descriptors = isolate.ends_for_the_child()
             spawner.order(prepared.plan, isolate.start._replace(descriptors=roles), descriptors)
@@ -99,31 +137,60 @@ def _forget(spawner: SpawnerClient) -> None:
     spawner.end()
 
 
-def take(prepared: Prepared) -> Isolate:
-    """Return an isolate: a waiting one where there is one that lives, else a new one."""
-    pool = _pool()
-    while True:
-        with pool.lock:
-            waiting = pool.waiting.get(id(prepared.plan))
-            isolate = waiting[1].popleft() if waiting and waiting[1] else None
-        if isolate is None:
-            return start(prepared)
-        rested = time.monotonic() - isolate.idle_since
+def take(prepared: Prepared, function: bytes = b"") -> Isolate:
+    """Return an isolate for this function: a waiting one where there is one that lives, else a new one."""
+    waiting = _pool().waiting.get((id(prepared.plan), function))
+    while waiting is not None and waiting.isolates:
+        try:
+            isolate = waiting.isolates.popleft()
+        except IndexError:  # another thread was faster
+            break
         # One that has said more than it was asked must not be heard by the next call.
-        if rested < prepared.terms.idle_timeout and isolate.alive() and (not isolate.calls or isolate.silent()):
+        if time.monotonic() - isolate.idle_since < prepared.terms.idle_timeout and isolate.rested():
             return isolate
         isolate.end()
+    return start(prepared, function)
 
 
-def give_back(prepared: Prepared, isolate: Isolate) -> None:
-    """Keep an isolate for a later call of the same policy."""
+def waiting_for(prepared: Prepared, function: bytes = b"") -> Waiting:
+    """Return where isolates of a plan wait that are meant for this function."""
     pool = _pool()
-    isolate.idle_since = time.monotonic()
     with pool.lock:
-        pool.waiting.setdefault(id(prepared.plan), (prepared, deque()))[1].append(isolate)
+        known = pool.waiting.get((id(prepared.plan), function))
+        if known is None:
+            known = pool.waiting[id(prepared.plan), function] = Waiting(prepared)
+        return known
 
 
-def ahead(prepared: Prepared, *, behind: bool) -> int:
+def _sweep(pool: _Pool) -> None:
+    """End what waited for too long, at most once a second, and forget policies that nobody uses any more."""
+    now = time.monotonic()
+    if now - pool.swept < _SWEEP_SECONDS:
+        return
+    pool.swept = now
+    with pool.lock:
+        every = list(pool.waiting.items())
+    for key, waiting in every:
+        oldest = now - waiting.prepared.terms.idle_timeout
+        while waiting.isolates and waiting.isolates[0].idle_since < oldest:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                waiting.isolates.popleft().end()
+        if not waiting.isolates and waiting.used < oldest:
+            with pool.lock:
+                pool.waiting.pop(key, None)
+                pool.haste.pop(key, None)
+            waiting.end()
+
+
+def give_back(waiting: Waiting, isolate: Isolate) -> None:
+    """Keep an isolate for a later call of the same policy."""
+    isolate.idle_since = waiting.used = time.monotonic()
+    waiting.isolates.append(isolate)
+    if waiting.dropped:
+        waiting.end()
+
+
+def ahead(prepared: Prepared, function: bytes, *, behind: bool) -> int:
     """Return how many isolates above ``prewarm`` shall be in the making.
 
     Calls that come faster than isolates get ready keep both processors busy that way. One more each time a call had to
@@ -131,35 +198,34 @@ def ahead(prepared: Prepared, *, behind: bool) -> int:
     """
     pool = _pool()
     with pool.lock:
-        more, easy = pool.haste.get(id(prepared.plan), (0, 0))
+        more, easy = pool.haste.get((id(prepared.plan), function), (0, 0))
         if behind:
             more, easy = min(more + 1, _MOST_AHEAD), 0
         elif more:
             more, easy = (more - 1, 0) if easy + 1 >= _EASY else (more, easy + 1)
-        pool.haste[id(prepared.plan)] = (more, easy)
+        pool.haste[id(prepared.plan), function] = (more, easy)
     return more
 
 
-def top_up(prepared: Prepared, count: int) -> None:
+def top_up(prepared: Prepared, count: int, function: bytes = b"") -> None:
     """Order isolates until ``count`` are waiting; they are built while the caller goes on."""
-    pool = _pool()
-    with pool.lock:
-        waiting = pool.waiting.get(id(prepared.plan))
-        missing = count - (len(waiting[1]) if waiting else 0)
-    for _ in range(missing):
-        isolate = start(prepared)
+    waiting = waiting_for(prepared, function)
+    for _ in range(count - len(waiting.isolates)):
+        isolate = start(prepared, function)
         isolate.prewarmed = True
-        give_back(prepared, isolate)
+        give_back(waiting, isolate)
 
 
 def close(prepared: Prepared) -> None:
     """End the waiting isolates of a policy."""
     pool = _pool()
     with pool.lock:
-        _, isolates = pool.waiting.pop(id(prepared.plan), (prepared, deque()))
-        pool.haste.pop(id(prepared.plan), None)
-    for isolate in isolates:
-        isolate.end()
+        keys = [key for key in pool.waiting if key[0] == id(prepared.plan)]
+        waiting = [pool.waiting.pop(key) for key in keys]
+        for key in keys:
+            pool.haste.pop(key, None)
+    for each in waiting:
+        each.end()
 
 
 def close_all() -> None:
@@ -169,8 +235,17 @@ def close_all() -> None:
         waiting, spawners = list(pool.waiting.values()), list(pool.spawners.values())
         pool.waiting.clear()
         pool.spawners.clear()
-    for _, isolates in waiting:
-        for isolate in isolates:
-            isolate.end()
+    for each in waiting:
+        each.end()
     for spawner in spawners:
         spawner.end()
+
+
+def _in_child() -> None:
+    """Forget what waits: a forked child has closed its copies of the descriptors, whose numbers are used again."""
+    for waiting in _state.waiting.values():
+        waiting.dropped = True
+        waiting.isolates.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)

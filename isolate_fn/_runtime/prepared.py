@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from isolate_fn._plan.orders import Plan
 from isolate_fn._plan.terms import Terms
 from isolate_fn._runtime.report import Enforcement
 from isolate_fn._runtime.spawner_client import SpawnerKey
+from isolate_fn._sys import constants as k
 from isolate_fn._sys.features import Features
 
 
@@ -34,3 +36,10 @@ class Prepared:
     tools: bool
     cgroup: str = ""
     unchecked: bool = False
+
+    @functools.cached_property
+    def touches_nothing(self) -> bool:
+        """True where no file, device or network of the host's can be changed from inside."""
+        granted = [order for order in self.plan.mounts if order.granted and order.kind in ("bind", "device")]
+        own_network = bool(self.plan.namespaces & k.CLONE_NEWNET)
+        return own_network and not any(order.kind == "device" or not order.read_only for order in granted)

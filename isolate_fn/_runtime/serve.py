@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from isolate_fn._enforce.scene import StepFailed
 from isolate_fn._plan.orders import Narrowing
 from isolate_fn._sys import calls
 from isolate_fn._transport.channel import WorkerChannel
-from isolate_fn._transport.frames import Frame, Kind
-from isolate_fn._transport.received import NESTED, ReceivedCall, load_arguments, load_function
+from isolate_fn._transport.codec_encode import encode
+from isolate_fn._transport.failures_describe import describe
+from isolate_fn._transport.frames import NOT_KEPT, Kind
+from isolate_fn._transport.received import NESTED, load_arguments, load_function
 from isolate_fn.errors import CallRejected, PolicyError, ResultRejected
 
-_current: list[Callable[..., Any]] = []
-"""The function of the last call; the caller sends it again only when it is another."""
+_current: list[Callable[..., Any] | None] = [None]
+"""The function of the last call."""
 
+_functions: dict[int, Callable[..., Any]] = {}
+"""Functions by the number that the caller gave them: it sends each once."""
+
+_expected: dict[bytes, Callable[..., Any] | CallRejected] = {}
+"""The function loaded ahead of its call, or why it could not be."""
+
+_words: dict[bytes, tuple[bool, bool, bool]] = {}
+"""What a call says beside function and arguments, by its text: (trust_result, encoders, last)."""
 
 _rules: list[Narrowing] = []
 """What the next call has to take before its arguments are read; empty once it is in force."""
@@ -33,11 +45,14 @@ serving = False
 def runs(function: Callable[..., Any]) -> bool:
     """True when the call that this worker serves is one of this function."""
     plain = getattr(function, "__func__", function)
-    return bool(_current) and _current[0] in (function, plain)
+    return _current[0] is not None and _current[0] in (function, plain)
 
 
-def serve(channel: WorkerChannel, idle_timeout: float, rules: Narrowing | None = None) -> None:
-    """Answer calls until the caller closes the channel, or none came for ``idle_timeout`` seconds (0 waits for ever).
+def serve(channel: WorkerChannel, rules: Narrowing | None = None, function: bytes = b"") -> None:
+    """Answer calls until the caller closes the channel, or none came for as long as the channel waits.
+
+    The function that this worker is meant for is imported first: that is code which the caller has imported too, the walls
+    stand, and a call that comes later does not wait for it.
 
     After the one that the caller calls the last there is nothing to wait for: the caller kills the isolate anyway, but
     need not wait for this process to die then.
@@ -45,51 +60,70 @@ def serve(channel: WorkerChannel, idle_timeout: float, rules: Narrowing | None =
     global serving
     serving = True
     _rules[:] = [rules] if rules is not None else []
-    while channel.wait(idle_timeout or None) and (frame := channel.receive()) is not None:
-        last = _answer(channel, frame)
-        del frame  # its buffers are the arguments of a call that is over
+    if function:
+        _expect(function)
+    while (received := channel.receive()) is not None:
+        last = _answer(channel, *received)
+        del received  # its buffers are the arguments of a call that is over
         if last:
             break
 
 
-def _answer(channel: WorkerChannel, frame: Frame) -> bool:
+def _answer(channel: WorkerChannel, words: bytes, buffers: Sequence[bytes | memoryview]) -> bool:
     """Answer one call; return whether it was the last."""
-    import json
-
-    told = json.loads(frame.json)
+    trusted, encoders, last = _words.get(words) or _read_words(words)
     try:
-        value, registered = _call(frame, encoders=told["encoders"])
-        kind, body, buffers = _encode(value, registered, trusted=told["trust_result"])
+        part = buffers[0]
+        function = _current[0] = _functions[part[0]] if len(part) == 1 else _new_function(part)
+        if _rules:
+            _narrow(_rules.pop(), function)
+        registered = pickle.loads(buffers[1]) if encoders else None  # noqa: S301 - the caller's own functions
+        first = 2 if encoders else 1
+        args, kwargs = load_arguments(buffers[first], buffers[first + 1 :])
+        value = function(*args, **kwargs)
+        kind, (body, memory) = Kind.RESULT, _dump(value) if trusted else encode(value, registered=registered)
     except ResultRejected as rejected:
         parts = {"type_name": rejected.type_name, "where": rejected.where, "remedy": rejected.remedy}
-        kind, body, buffers = Kind.REJECTED, json.dumps(parts).encode(), []
+        kind, body, memory = Kind.REJECTED, json.dumps(parts).encode(), []
     except CallRejected as rejected:
         remedy = rejected.remedy
         if narrowed:
             remedy += "; under rules= import it in the function's own module, or permit imports: Interpreter()"
         parts = {"what": rejected.what, "problem": rejected.problem, "remedy": remedy}
-        kind, body, buffers = Kind.REJECTED, json.dumps(parts).encode(), []
+        kind, body, memory = Kind.REJECTED, json.dumps(parts).encode(), []
     except PolicyError as refused:
-        kind, body, buffers = _nested(refused) or _describe(refused)
+        kind, body, memory = _nested(refused) or _describe(refused)
     except BaseException as error:  # the function's own, SystemExit and KeyboardInterrupt included
-        kind, body, buffers = _describe(error)
+        kind, body, memory = _describe(error)
     _flush()
-    channel.send(kind, body, buffers)
+    channel.send(kind, body, memory)
     # After anything else the caller may still ask what the isolate uses: a full file system is told by its numbers.
-    return bool(told["last"]) and kind is Kind.RESULT
+    return last and kind is Kind.RESULT
 
 
-def _call(frame: Frame, *, encoders: bool) -> tuple[Any, Any]:
-    """Run the call; return its value and the encode functions of registered classes."""
-    payload, *buffers = frame.buffers
-    received = ReceivedCall(payload)
-    if received.function:
-        _current[:] = [load_function(received.function)]
-    if _rules:
-        _narrow(_rules.pop(), _current[0])
-    registered = pickle.loads(buffers.pop(0)) if encoders else None  # noqa: S301 - the caller's own functions
-    args, kwargs = load_arguments(received.arguments, buffers)
-    return _current[0](*args, **kwargs), registered
+def _read_words(words: bytes) -> tuple[bool, bool, bool]:
+    told = json.loads(words)
+    read = _words[words] = (told["trust_result"], told["encoders"], told["last"])
+    return read
+
+
+def _new_function(part: bytes | memoryview) -> Callable[..., Any]:
+    """Load the function that a call is for, and keep it under the number that the caller gives it."""
+    expected = _expected.pop(bytes(part[1:]), None) if _expected else None
+    if isinstance(expected, CallRejected):
+        raise expected
+    function = expected or load_function(memoryview(part)[1:])
+    if part[0] != NOT_KEPT:
+        _functions[part[0]] = function
+    return function
+
+
+def _expect(part: bytes) -> None:
+    """Load a function ahead of its call; why that fails is for the call to tell."""
+    try:
+        _expected[part] = load_function(part)
+    except CallRejected as rejected:
+        _expected[part] = rejected
 
 
 def _narrow(rules: Narrowing, function: Callable[..., Any]) -> None:
@@ -110,9 +144,6 @@ def _narrow(rules: Narrowing, function: Callable[..., Any]) -> None:
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     if code is not None:
         linecache.getlines(code.co_filename)
-    # What an answer needs; an interpreter that was executed anew has none of it yet.
-    from isolate_fn._transport import codec_encode, failures_describe  # noqa: F401
-
     try:
         narrow(rules)
         narrowed = True
@@ -121,21 +152,13 @@ def _narrow(rules: Narrowing, function: Callable[..., Any]) -> None:
         raise CallRejected("rules=", problem, "change the rules, or the mounts they speak of") from None
 
 
-def _encode(value: Any, registered: Any, *, trusted: bool) -> tuple[Kind, bytes, list[Any]]:
-    if trusted:
-        from isolate_fn._transport.calls import dump
+def _dump(value: Any) -> tuple[bytes, list[Any]]:
+    from isolate_fn._transport.calls import dump
 
-        return Kind.RESULT, b"true", [dump(value)]
-    from isolate_fn._transport.codec_encode import encode
-
-    encoded = encode(value, registered=registered) if registered else encode(value)
-    return Kind.RESULT, encoded.json, encoded.buffers
+    return b"true", [dump(value)]
 
 
 def _describe(error: BaseException) -> tuple[Kind, bytes, list[Any]]:
-    from isolate_fn._transport.codec_encode import encode
-    from isolate_fn._transport.failures_describe import describe
-
     try:
         encoded = encode(describe(error))
     except BaseException as failure:  # an exception's text is code of the function's as well
@@ -146,8 +169,6 @@ def _describe(error: BaseException) -> tuple[Kind, bytes, list[Any]]:
 
 def _nested(refused: PolicyError) -> tuple[Kind, bytes, list[Any]] | None:
     """Tell the caller by the right error that isolates do not nest: no other one of ours leaves an isolate as itself."""
-    import json
-
     if refused.field != NESTED:
         return None
     parts = {"field": refused.field, "problem": refused.problem, "remedy": refused.remedy}
@@ -156,12 +177,19 @@ def _nested(refused: PolicyError) -> tuple[Kind, bytes, list[Any]] | None:
 
 def _flush() -> None:
     """Push out what the function printed before its answer, so that the caller finds it when the answer is there."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            pass  # the function closed or replaced it
     try:
+        sys.stdout.flush()
+        sys.stderr.flush()
         calls.flush_stdio()
-    except OSError:
-        pass  # the same of C code's
+    except (OSError, ValueError, AttributeError):  # the function closed or replaced one
+        for flush in (_flush_stdout, _flush_stderr, calls.flush_stdio):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                flush()
+
+
+def _flush_stdout() -> None:
+    sys.stdout.flush()
+
+
+def _flush_stderr() -> None:
+    sys.stderr.flush()

@@ -89,7 +89,7 @@ def _serve(scene: Scene) -> None:
     from isolate_fn._runtime import serve
 
     gc.enable()
-    serve.serve(channel, scene.plan.idle_timeout, scene.plan.rules)
+    serve.serve(channel, scene.plan.rules, scene.start.function)
 
 
 def _json(value: Any) -> bytes:

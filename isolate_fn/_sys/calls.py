@@ -7,7 +7,7 @@ import os
 import struct
 
 from isolate_fn._sys import constants as k
-from isolate_fn._sys.libc import bind, bind_syscall
+from isolate_fn._sys.libc import bind, bind_syscall, bind_unchecked
 
 # Numbers of the calls libc does not wrap. From 424 on every architecture shares one numbering.
 _PER_ARCHITECTURE = {
@@ -28,7 +28,7 @@ _prctl = bind("prctl", ctypes.c_int, *([ctypes.c_ulong] * 4))
 _capset = bind("capset", ctypes.c_char_p, ctypes.c_char_p)
 _capget = bind("capget", ctypes.c_void_p, ctypes.c_void_p)
 _sethostname = bind("sethostname", ctypes.c_char_p, ctypes.c_size_t)
-_fflush = bind("fflush", ctypes.c_void_p)
+_fflush = bind_unchecked("fflush", ctypes.c_void_p)
 
 _INT, _SIZE, _IN = ctypes.c_long, ctypes.c_ulong, ctypes.c_char_p
 _pivot_root = bind_syscall("pivot_root", _OLD.get("pivot_root", -1), _IN, _IN)
@@ -58,7 +58,7 @@ def setns(descriptor: int, kind: int) -> None:
 
 
 def flush_stdio() -> None:
-    """Write out what C code has left in the buffers of its output streams. See fflush(3)."""
+    """Write out what C code has left in the buffers of its output streams, as far as it goes. See fflush(3)."""
     _fflush(None)
 
 

@@ -4,9 +4,8 @@ This direction is trusted: function and arguments are the caller's own, so they 
 back never does.) Every problem is found here, before any process starts, and is told by the name of the
 parameter.
 
-The payload, read by `isolate_fn._transport.received`::
+The two parts, read by `isolate_fn._transport.received`::
 
-    4 bytes     length of the function part, little-endian; 0 where the worker has the function already
     function    b"N" + pickle of a Location, or b"V" + pickle (cloudpickle) of the function itself
     arguments   pickle, protocol 5, of (args, kwargs); big buffers travel beside it
 """
@@ -15,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import pickle
-import struct
 from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Any, NamedTuple
@@ -25,14 +23,12 @@ from isolate_fn._transport.pickling import dump as dump
 from isolate_fn._transport.pickling import is_decorated
 
 BY_NAME, BY_VALUE = b"N", b"V"
-FUNCTION_LENGTH = struct.Struct("<I")
-_NO_FUNCTION = FUNCTION_LENGTH.pack(0)
 
 # Below this many bytes a buffer costs less inside the payload than as a mapping of its own.
 OUT_OF_BAND_FROM = 64 * 1024
 
 # Exact types that plain pickle writes without ever asking a class of the caller's.
-_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
+ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
 class FunctionRef(NamedTuple):
@@ -50,15 +46,15 @@ class FunctionRef(NamedTuple):
 
 
 class EncodedCall(NamedTuple):
-    """What is sent for one call.
+    """The arguments of one call.
 
     Attributes:
-        payload: see the module's description.
-        buffers: contiguous bytes that the payload refers to by position. They are the caller's own memory,
+        arguments: see the module's description.
+        buffers: contiguous bytes that the arguments refer to by position. They are the caller's own memory,
             not copies.
     """
 
-    payload: bytes
+    arguments: bytes
     buffers: list[memoryview]
 
 
@@ -106,35 +102,29 @@ def encode_call(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     *,
-    known: bool,
     out_of_band_from: int = OUT_OF_BAND_FROM,
 ) -> EncodedCall:
-    """Write down one call.
+    """Write down the arguments of one call.
 
     Args:
-        reference: the function.
+        reference: the function, for what an error says.
         args: positional arguments, bound ones included.
         kwargs: keyword arguments.
-        known: the worker has the function from an earlier call; only the arguments are written.
-        out_of_band_from: buffers of at least this many bytes stay out of the payload.
+        out_of_band_from: buffers of at least this many bytes stay out of the pickle.
 
     Returns:
-        The payload and the buffers beside it.
+        The arguments and the buffers beside them.
 
     Raises:
-        CallRejected: an argument, or a global that a function sent by value uses, cannot be pickled.
+        CallRejected: an argument cannot be pickled.
     """
-    head = _NO_FUNCTION
-    if not known:
-        function = _function_part(reference)
-        head = FUNCTION_LENGTH.pack(len(function)) + function
     if not kwargs:
         for value in args:
             kind = type(value)
-            if kind not in _ATOMS or (kind is bytes and len(value) >= out_of_band_from):
+            if kind not in ATOMS or (kind is bytes and len(value) >= out_of_band_from):
                 break
         else:
-            return EncodedCall(head + pickle.dumps((args, {}), 5), [])
+            return EncodedCall(pickle.dumps((args, {}), 5), [])
     outside: list[memoryview] = []
 
     def keep_inside(buffer: pickle.PickleBuffer) -> bool:
@@ -147,7 +137,7 @@ def encode_call(
     positional = tuple(_large(value, out_of_band_from) for value in args)
     keywords = {name: _large(value, out_of_band_from) for name, value in kwargs.items()}
     try:
-        return EncodedCall(dump((positional, keywords), head, keep_inside, start_over=outside.clear), outside)
+        return EncodedCall(dump((positional, keywords), b"", keep_inside, start_over=outside.clear), outside)
     except Exception as error:
         from isolate_fn._transport.rejection import explain_arguments  # only for a call that fails
 
@@ -170,7 +160,16 @@ def _large(value: Any, least: int) -> Any:
     return _Large(value) if type(value) in (bytes, bytearray) and len(value) >= least else value
 
 
-def _function_part(reference: FunctionRef) -> bytes:
+def function_part(reference: FunctionRef) -> bytes:
+    """Write down the function of a call.
+
+    Args:
+        reference: it. By name the result is always the same; by value it is as the function is now, its globals and
+            closure included.
+
+    Raises:
+        CallRejected: a global that a function sent by value uses cannot be pickled.
+    """
     if reference.location is not None:
         return BY_NAME + pickle.dumps(tuple(reference.location), 5)
     try:

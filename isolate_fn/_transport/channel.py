@@ -8,18 +8,34 @@ from __future__ import annotations
 
 import array
 import os
-import select
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 from isolate_fn.errors import TransportError
 
-from .frames import ARENA_FROM, HEADER_SIZE, Buffer, Frame, FrameReader, Kind, arena_layout, length_of, pack
+from .frames import (
+    ARENA_FROM,
+    HEADER,
+    HEADER_SIZE,
+    MAGIC,
+    Buffer,
+    Frame,
+    FrameReader,
+    Kind,
+    arena_layout,
+    length_of,
+    pack,
+    split_small,
+)
 from .memory import map_sealed, write_arena
 
 _NO_LIMIT = 1 << 62
 _IOV_MAX = 512
 _MOST_DESCRIPTORS = 3
+_ANCILLARY = socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
+_SMALL, _BIG = 1 << 15, 1 << 20
+"""Bytes to ask for, at first and when more is to come: malloc(3) maps and unmaps what is much bigger than the first."""
 
 
 def sendmsg_all(connection: socket.socket, pieces: Sequence[Buffer]) -> None:
@@ -42,37 +58,46 @@ class WorkerChannel:
 
     def __init__(self, descriptor: int) -> None:
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+        self._recvmsg = self.connection.recvmsg
 
-    def wait(self, seconds: float | None) -> bool:
-        """Wait until there is something to receive; False when nothing came in time."""
-        poll = select.poll()
-        poll.register(self.connection, select.POLLIN)
-        return bool(poll.poll(None if seconds is None else seconds * 1000))
+    def receive(self) -> tuple[bytes, Sequence[bytes | memoryview]] | None:
+        """Wait for one frame.
 
-    def receive(self) -> Frame | None:
-        """Wait for one frame; None when the caller has closed.
+        Returns:
+            Its JSON and its buffers; None when the caller has closed, or sent nothing for as long as it said (SO_RCVTIMEO).
 
         Raises:
             TransportError: the bytes are no frame.
         """
-        received = self.receive_with_descriptors()
+        try:
+            data, ancillary, _, _ = self._recvmsg(_SMALL, _ANCILLARY)
+        except BlockingIOError:
+            return None
+        small = None if ancillary else split_small(data)
+        if small is not None:
+            return small
+        received = self._receive(data, ancillary)
         if received is None:
             return None
         frame, descriptors = received
         try:
-            return self._with_arena(frame, descriptors)
+            frame = self._with_arena(frame, descriptors)
+            return frame.json, frame.buffers
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
 
     def receive_with_descriptors(self) -> tuple[Frame, list[int]] | None:
         """Wait for one frame and what came with it; None when the caller has closed."""
+        data, ancillary, _, _ = self._recvmsg(_SMALL, _ANCILLARY)
+        return self._receive(data, ancillary)
+
+    def _receive(self, data: bytes, ancillary: Any) -> tuple[Frame, list[int]] | None:
         reader = FrameReader(_NO_LIMIT, _NO_LIMIT)
         descriptors: list[int] = []
         complete = False
         try:
             while True:
-                data, ancillary, _, _ = self.connection.recvmsg(1 << 20, socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS))
                 for level, kind, content in ancillary:
                     if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                         descriptors.extend(array.array("i", content[: len(content) // 4 * 4]))
@@ -82,6 +107,7 @@ class WorkerChannel:
                 if frame is not None:
                     complete = True
                     return frame, descriptors
+                data, ancillary, _, _ = self._recvmsg(_BIG, _ANCILLARY)
         finally:
             while descriptors and not complete:
                 os.close(descriptors.pop())
@@ -95,6 +121,9 @@ class WorkerChannel:
 
     def send(self, kind: int, json: bytes, buffers: Sequence[Buffer] = ()) -> None:
         """Send one frame; big buffers go through shared memory that the caller makes."""
+        if not buffers and len(json) < _SMALL:
+            self.connection.sendall(HEADER.pack(MAGIC, kind, 0, 0, 0, len(json), 0) + json, socket.MSG_NOSIGNAL)
+            return
         if sum(map(length_of, buffers)) < ARENA_FROM:
             sendmsg_all(self.connection, pack(kind, json, buffers))
             return

@@ -79,6 +79,28 @@ def decode(
         raise TransportError(f"the isolate's answer is not valid: {_short(problem)}") from None
 
 
+LONG = object()
+"""What `decode_short` returns for anything but short and plain text."""
+
+
+def decode_short(data: bytes) -> Any:
+    """Return the value of text that is too short to exceed a limit and holds no tag; the answer of most calls.
+
+    Args:
+        data: JSON text in UTF-8, as it arrived.
+
+    Returns:
+        The value, or `LONG` for everything that `decode` shall look at, valid or not.
+    """
+    if len(data) > INT_DIGITS or _TAG_TEXT in data:
+        return LONG
+    try:
+        value, end = _scan(data.decode(), 0)
+    except (ValueError, StopIteration):
+        return LONG
+    return value if end == len(data) else LONG
+
+
 def check_bounds(data: bytes, buffers: Sequence[memoryview | bytes], limits: DecodeLimits) -> None:
     """Refuse text that is too big or too deep, has too many values or too long numbers.
 

@@ -10,7 +10,6 @@ Light on purpose: what is needed only for odd modules is imported only for them.
 from __future__ import annotations
 
 import pickle
-import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,36 +18,17 @@ from isolate_fn._transport.importing import import_as_at_the_caller, origin
 from isolate_fn._transport.naming import Location, follow, walk
 from isolate_fn.errors import CallRejected, PolicyError
 
-_FUNCTION_LENGTH = struct.Struct("<I")
 _BY_NAME = ord("N")
 
 # The function that `load_function` got last: the one that this worker runs.
 _running: list[object] = []
 
 
-class ReceivedCall:
-    """The parts of one payload; see `isolate_fn._transport.calls` for its form.
-
-    Attributes:
-        function: the function part, empty where the worker is expected to have it.
-        arguments: the arguments part.
-    """
-
-    __slots__ = ("arguments", "function")
-
-    def __init__(self, payload: bytes | bytearray | memoryview) -> None:
-        view = memoryview(payload)
-        (length,) = _FUNCTION_LENGTH.unpack_from(view)
-        start = _FUNCTION_LENGTH.size
-        self.function = view[start : start + length]
-        self.arguments = view[start + length :]
-
-
 def load_function(part: bytes | memoryview) -> Callable[..., Any]:
     """Import or rebuild the function. First step; runs code of the function's module.
 
     Args:
-        part: `ReceivedCall.function`, not empty.
+        part: what `function_part` wrote.
 
     Raises:
         CallRejected: it cannot be had inside; says why and what to try.
@@ -70,7 +50,7 @@ def load_arguments(part: bytes | memoryview, buffers: Iterable[Any] = ()) -> tup
     """Unpickle the arguments. Second step, after the narrower filter.
 
     Args:
-        part: `ReceivedCall.arguments`.
+        part: `EncodedCall.arguments`.
         buffers: the buffers of `EncodedCall`, in order. Arrays keep them, and can be written to where they
             are writable: a private, writable mapping gives the function arrays that behave as the caller's
             do.
@@ -82,7 +62,7 @@ def load_arguments(part: bytes | memoryview, buffers: Iterable[Any] = ()) -> tup
         CallRejected: a class cannot be imported inside, or refuses to be rebuilt.
     """
     try:
-        args, kwargs = pickle.loads(part, buffers=buffers)  # noqa: S301 - the caller's own data
+        args, kwargs = pickle.loads(part, buffers=buffers) if buffers else pickle.loads(part)  # noqa: S301 - the caller's own data
     except Exception as error:
         raise _unpickling_failed("an argument", error) from error
     return args, kwargs

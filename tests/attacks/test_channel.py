@@ -265,12 +265,12 @@ def reused(unharmed):
     yield functools.partial(run_without, (), hostile.one_of_two, reuse=True)
     for isolate in _waiting():
         isolate.end()
-    for _, isolates in pool._pool().waiting.values():
-        isolates.clear()
+    for waiting in pool._pool().waiting.values():
+        waiting.isolates.clear()
 
 
 def _waiting():
-    return [isolate for _, isolates in pool._pool().waiting.values() for isolate in isolates]
+    return [isolate for waiting in pool._pool().waiting.values() for isolate in waiting.isolates]
 
 
 def test_what_a_reused_worker_says_unasked_is_not_the_next_answer(reused):

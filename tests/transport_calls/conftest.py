@@ -17,8 +17,8 @@ REPOSITORY = str(Path(next(iter(isolate_fn.__path__))).parent)
 # Imported by the caller's scripts. `send` writes the call down as the parent would; `Isolated` is a decorator
 # with the traits of ours that the way in relies on, and nothing else.
 HARNESS = """
-import functools, os, pickle
-from isolate_fn._transport.calls import encode_call, function_reference, unbind
+import functools, os, pickle, types
+from isolate_fn._transport.calls import encode_call, function_part, function_reference, unbind
 
 _known = set()
 
@@ -27,10 +27,11 @@ def send(function, *args, **kwargs):
     reference = function_reference(function)
     known = reference.function in _known
     _known.add(reference.function)
-    call = encode_call(reference, args, kwargs, known=known)
+    part = b"" if known else function_part(reference)
+    call = encode_call(reference, args, kwargs)
     with open(os.environ["CALLS"], "ab") as file:
-        pickle.dump((call.payload, [bytes(buffer) for buffer in call.buffers]), file)
-    return reference, call
+        pickle.dump((part, call.arguments, [bytes(buffer) for buffer in call.buffers]), file)
+    return reference, types.SimpleNamespace(payload=part + call.arguments, buffers=call.buffers)
 
 class Isolated:
     __isolate_fn__ = True
@@ -49,18 +50,17 @@ class Isolated:
 WORKER = """
 import os, pickle, sys
 sys.path[:] = sys.argv[1].split(os.pathsep)
-from isolate_fn._transport.received import ReceivedCall, load_arguments, load_function
+from isolate_fn._transport.received import load_arguments, load_function
 from isolate_fn.errors import CallRejected
 
 function = None
 with open(os.environ["CALLS"], "rb") as file:
     while file.peek(1):
-        payload, buffers = pickle.load(file)
-        call = ReceivedCall(payload)
+        part, arguments, buffers = pickle.load(file)
         try:
-            if call.function:
-                function = load_function(call.function)
-            args, kwargs = load_arguments(call.arguments, [bytearray(buffer) for buffer in buffers])
+            if part:
+                function = load_function(part)
+            args, kwargs = load_arguments(arguments, [bytearray(buffer) for buffer in buffers])
         except CallRejected as error:
             print("rejected", error.what, error.problem, error.remedy, sep=" | ")
             continue

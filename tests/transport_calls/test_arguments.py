@@ -27,10 +27,8 @@ REFERENCE = calls.function_reference(target)
 
 
 def through(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any], calls.EncodedCall]:
-    encoded = calls.encode_call(REFERENCE, args, kwargs, known=True)
-    parts = received.ReceivedCall(encoded.payload)
-    assert not parts.function
-    got, keywords = received.load_arguments(parts.arguments, [bytearray(buffer) for buffer in encoded.buffers])
+    encoded = calls.encode_call(REFERENCE, args, kwargs)
+    got, keywords = received.load_arguments(encoded.arguments, [bytearray(buffer) for buffer in encoded.buffers])
     return got, keywords, encoded
 
 
@@ -63,7 +61,7 @@ def test_shared_and_circular_structure_survives() -> None:
 def test_big_bytes_stay_outside_and_are_not_copied(kind: Any) -> None:
     value = kind(b"z" * MIB)
     _, _, encoded = through(value, option=value)
-    assert len(encoded.payload) < 1000
+    assert len(encoded.arguments) < 1000
     assert [buffer.nbytes for buffer in encoded.buffers] == [MIB, MIB]
     assert encoded.buffers[0].obj is value
 
@@ -101,7 +99,7 @@ def test_frames_stay_outside() -> None:
     frame = pandas.DataFrame({"a": range(100_000), "b": 1.5})
     (got,), _, encoded = through(frame)
     assert got.equals(frame)
-    assert len(encoded.payload) < 5000
+    assert len(encoded.arguments) < 5000
 
 
 def test_buffers_of_a_thrown_away_attempt_are_not_counted() -> None:
@@ -114,7 +112,7 @@ def test_buffers_of_a_thrown_away_attempt_are_not_counted() -> None:
 
 
 def test_threshold_is_the_callers() -> None:
-    encoded = calls.encode_call(REFERENCE, (b"12345678",), {}, known=True, out_of_band_from=8)
+    encoded = calls.encode_call(REFERENCE, (b"12345678",), {}, out_of_band_from=8)
     assert [bytes(buffer) for buffer in encoded.buffers] == [b"12345678"]
 
 
@@ -184,7 +182,7 @@ def test_files_are_refused_with_the_way_to_do_it(tmp_path: Any) -> None:
 def test_without_a_signature_the_position_is_named() -> None:
     reference = calls.function_reference(functools.partial(len).func)
     with pytest.raises(CallRejected) as caught:
-        calls.encode_call(reference, (1, threading.Lock(), 3), {"x": 1}, known=True)
+        calls.encode_call(reference, (1, threading.Lock(), 3), {"x": 1})
     assert caught.value.what == "argument 2"
 
 

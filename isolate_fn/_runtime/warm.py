@@ -1,0 +1,129 @@
+"""The short way of a call: the function, the policy and a worker that serves on are known, the arguments are plain.
+
+What `isolate_fn._runtime.call` does for any call costs more than such a call itself. Here is the same for the usual case:
+one poll(2) that finds the worker silent, one send, one poll, one recv. Whatever is not as usual goes the long way: before
+anything was sent by saying `MISSED`, afterwards through `call.answered`, which takes over where this leaves off.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import socket
+import sys
+import time
+from typing import Any
+
+from isolate_fn._runtime import call, pool
+from isolate_fn._runtime.isolate import FIRST
+from isolate_fn._runtime.prepared import Prepared
+from isolate_fn._transport.calls import ATOMS
+from isolate_fn._transport.codec_decode import LONG, decode, decode_short
+from isolate_fn._transport.frames import HEADER, HEADER_SIZE, MAGIC, Kind, two_buffers
+
+_MOST = 1 << 14  # bytes of arguments
+_NUMBERS = 8  # functions of one worker that have a short way
+_UNKNOWN = (_NUMBERS, b"")
+_NO_SIGNAL = socket.MSG_NOSIGNAL
+_dumps = pickle.dumps
+_monotonic = time.monotonic
+
+
+@functools.lru_cache(maxsize=256)
+def _result_header(length: int) -> bytes:
+    return HEADER.pack(MAGIC, Kind.RESULT, 0, 0, 0, length, 0)
+
+
+class WarmCalls:
+    """Calls of one function under one policy.
+
+    Args:
+        prepared: the policy; its workers serve more than one call.
+        signature: of the function, which travels by name.
+
+    Attributes:
+        MISSED: the answer of a call that was not sent.
+    """
+
+    MISSED = object()
+
+    __slots__ = (
+        "_environment", "_modules", "_most", "_path", "_prepared", "_signature", "_terms", "_wait", "_waiting", "_written",
+    )  # fmt: skip
+
+    def __init__(self, prepared: Prepared, signature: call.Signature) -> None:
+        self._prepared, self._signature = prepared, signature
+        self._environment = dict(os.environ._data)  # type: ignore[attr-defined]
+        self._most = min(FIRST - HEADER_SIZE, signature.limits.json)
+        self._path, self._modules = list(sys.path), len(sys.modules)
+        timeout = prepared.terms.timeout
+        self._terms, self._wait = prepared.terms, None if timeout is None else timeout * 1000
+        self._waiting = pool.waiting_for(prepared, signature.part)
+        # By the number that a worker knows the function under: what is before and after the lengths of a call.
+        self._written = [two_buffers(Kind.CALL, signature.words[0], bytes((number,))) for number in range(_NUMBERS)]
+
+    @staticmethod
+    def possible(prepared: Prepared, signature: call.Signature) -> bool:
+        """Tell whether calls can go this way at all."""
+        plain = signature.bare and signature.part and not (signature.trust or signature.encoders)
+        plain = plain and type(getattr(os.environ, "_data", None)) is dict
+        return bool(plain and prepared.terms.reuse != 1 and all(map(os.path.isabs, sys.path)))
+
+    def call(self, args: tuple[Any, ...]) -> Any:
+        """Return the value of one call, raise its exception, or return ``MISSED``."""
+        for value in args:
+            if type(value) not in ATOMS:
+                return self.MISSED
+        waiting = self._waiting
+        if (
+            sys.path != self._path
+            or len(sys.modules) != self._modules
+            or waiting.dropped
+            or os.environ._data != self._environment  # type: ignore[attr-defined]
+        ):
+            return self.MISSED
+        arguments = _dumps((args, {}), 5)
+        size = len(arguments)
+        rest = data = b""
+        try:
+            isolate = waiting.isolates.pop()
+        except IndexError:
+            return self.MISSED
+        try:
+            terms = self._terms
+            now = _monotonic()
+            number, _ = isolate.functions.get(self._signature, _UNKNOWN)
+            if (
+                number >= _NUMBERS
+                or size > _MOST
+                or isolate.calls + 1 == terms.reuse
+                or now - isolate.idle_since > terms.idle_timeout
+                or isolate.poll.poll(0)
+            ):
+                waiting.isolates.appendleft(isolate)  # where the long way looks first
+                return self.MISSED
+            isolate.calls += 1
+            before, lengths, after = self._written[number]
+            rest = before + lengths(size + 1, 1, size) + after + arguments
+            rest = rest[isolate.channel.send(rest, _NO_SIGNAL) :]
+            events = isolate.poll.poll(self._wait)
+            if len(events) == 1 and events[0] == isolate.answer_event and not rest:
+                data = isolate.channel.recv(FIRST)
+                length = len(data) - HEADER_SIZE
+                if 0 < length <= self._most and data[:HEADER_SIZE] == _result_header(length):
+                    value = decode_short(data[HEADER_SIZE:])
+                    if value is LONG:
+                        signature = self._signature
+                        value = decode(data[HEADER_SIZE:], (), classes=signature.classes, limits=signature.limits)
+                    isolate.idle_since = waiting.used = _monotonic()
+                    waiting.isolates.append(isolate)
+                    if waiting.dropped:
+                        waiting.end()
+                    return value
+        except OSError:
+            pass  # the long way tells what happened
+        except BaseException:
+            isolate.end()
+            raise
+        return call.go_on(self._prepared, self._signature, isolate, now, rest, data)
