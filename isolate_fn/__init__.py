@@ -10,11 +10,12 @@ Importing this package imports almost nothing: each name is loaded when it is fi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # type checkers take it for typing's, whose import alone would cost more than all of this file
 if TYPE_CHECKING:
+    from typing import Any
+
     from isolate_fn._api.context import sandbox as sandbox
     from isolate_fn._api.decorator import isolated as isolated
     from isolate_fn._api.explain import explain as explain

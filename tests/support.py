@@ -14,6 +14,7 @@ from isolate_fn import Policy
 from isolate_fn._api.context import Sandbox
 from isolate_fn._api.prepare import prepare
 from isolate_fn._runtime import call
+from isolate_fn._runtime.signature import sign
 
 # Seconds. No spawner ends for lack of work while slow tests run elsewhere: a lost one is a finding.
 IDLE_TIMEOUT = 900
@@ -47,7 +48,7 @@ def run_without(walls: tuple[str, ...], function: Callable[..., Any], *args: Any
     removed = _steps(walls)
     policy = Policy(prewarm=0, **{"idle_timeout": IDLE_TIMEOUT, **options})
     prepared = replace(prepare(policy, removed=removed, by_value=True), unchecked=bool(removed))
-    return call.run(prepared, call.sign(function, prepared), function, args, {})
+    return call.run(prepared, sign(function, prepared), function, args, {})
 
 
 def open_without(walls: tuple[str, ...], **options: Any) -> Sandbox:

@@ -14,10 +14,12 @@ from isolate_fn._api.contents import content_of, inside, word
 from isolate_fn._api.prepare import prepare
 from isolate_fn._api.programs import Streams
 from isolate_fn._runtime import call, outcome, pool
-from isolate_fn._runtime.call import Signature
-from isolate_fn._runtime.isolate import Ended, Isolate, OutOfTime, TooMuchOutput
+from isolate_fn._runtime.conversation import converse
+from isolate_fn._runtime.endings import Ended, OutOfTime, TooMuchOutput
+from isolate_fn._runtime.isolate import Isolate
 from isolate_fn._runtime.output import Output
 from isolate_fn._runtime.report import Report
+from isolate_fn._runtime.signature import Signature, sign
 from isolate_fn._runtime.toolbox import Toolbox
 from isolate_fn._transport.calls import encode_call, function_part, unbind
 from isolate_fn.errors import PolicyError, ResultRejected, TransportError
@@ -113,7 +115,7 @@ class Sandbox:
             part = signature.part or function_part(signature.reference)
             deadline = None if self.policy.timeout is None else time.monotonic() + self.policy.timeout
             try:
-                answer = call.converse(isolate, self._prepared, signature, part, encoded, deadline)
+                answer = converse(isolate, self._prepared, signature, part, encoded, deadline)
                 if isolate.wrote:
                     isolate.drain()
             except BaseException as reason:
@@ -130,9 +132,9 @@ class Sandbox:
         try:
             known = self._signatures.get(function)
         except TypeError:  # a callable that cannot be a key
-            return call.sign(function, self._prepared)
+            return sign(function, self._prepared)
         if known is None:
-            known = self._signatures[function] = call.sign(function, self._prepared)
+            known = self._signatures[function] = sign(function, self._prepared)
         return known
 
     def _ended_by(self, reason: BaseException, isolate: Isolate) -> BaseException:

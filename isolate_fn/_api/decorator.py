@@ -62,7 +62,7 @@ class Isolated(Generic[P, R]):
     def _signature(self, prepared: Any) -> Any:
         signature = self._signatures.get(prepared)
         if signature is None:
-            from isolate_fn._runtime.call import sign
+            from isolate_fn._runtime.signature import sign
 
             self._signatures.clear()
             signature = self._signatures[prepared] = sign(self.__wrapped__, prepared)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from isolate_fn._plan import narrowing
 from isolate_fn._plan.bpf import length
+from isolate_fn._plan.compile import base_filter
 from isolate_fn._plan.landlock_rights import right_of
 from isolate_fn._plan.listing import describe, disassemble
 from isolate_fn._plan.rule_sets import Compiled, compile_rule_sets
@@ -52,8 +53,8 @@ def explain(subject: object, *, machine: str | None = None, bpf: bool = False, d
 
 
 def _policy_text(policy: Policy, machine: str, bpf: bool) -> Iterator[str]:
-    rules = narrowing.narrow(policy, probe())
-    base = worker_policy(**narrowing.base_options(policy, rules))
+    options, _ = base_filter(policy, probe())
+    base = worker_policy(**options)
     yield from _section("Base filter of every worker", _answers(base, machine))
     if bpf:
         yield from _program(compile_filter(base, machine), machine)

@@ -19,8 +19,13 @@ from isolate_fn._sys import constants as k
 NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
 
 
-def before_the_filter(scene: Scene) -> dict[str, Any]:
+Files = list[tuple[str, bytes]]
+"""Files of /proc as they are, by the name under which the report has them; the caller takes them apart."""
+
+
+def before_the_filter(scene: Scene) -> tuple[dict[str, Any], Files]:
     """Try what only a privileged process can; an attempt under the filter would show the filter, not the walls behind it."""
+    files: Files = []
     found: dict[str, Any] = {"unshare_unfiltered": _errno_of_unshare(k.CLONE_NEWNS)}
     found["nested_unfiltered"] = None if _nesting_is_left_to_the_filter(scene) else _errno_of_unshare(k.CLONE_NEWUSER)
     found["securebits"] = calls.prctl(k.PR_GET_SECUREBITS)
@@ -33,11 +38,11 @@ def before_the_filter(scene: Scene) -> dict[str, Any]:
     found["death_signal"] = calls.death_signal()
     if os.path.isdir("/proc/self"):
         # These do not change any more, and reading them here spares the filter nothing.
-        found["mounts"] = _text("/proc/self/mountinfo")
+        files.append(("mounts", _content("/proc/self/mountinfo")))
         found["namespaces"] = {name: os.stat(f"/proc/self/ns/{name}").st_ino for name in NAMESPACES}
         found["id_maps"] = [_id_map("uid_map"), _id_map("gid_map")]
         found["interpreter_read_only"] = bool(os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY)
-    return found
+    return found, files
 
 
 def init_before_the_filter(scene: Scene) -> dict[str, Any]:
@@ -62,12 +67,11 @@ def init_under_the_filter(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def under_the_filter(scene: Scene, found: dict[str, Any]) -> dict[str, Any]:
+def under_the_filter(scene: Scene, found: dict[str, Any], files: Files) -> None:
     """Complete the report under all walls, with what must hold on every thread.
 
-    Returns:
-        Plain values: ``status`` has one text a thread (without a /proc, ``threads`` has one mapping), ``descriptors`` the
-        open numbers with their kind.
+    ``status`` is added to the files for each thread (without a /proc, ``threads`` to the values), ``descriptors`` are the
+    open numbers with their kind.
     """
     found["ids"] = [*os.getresuid(), *os.getresgid()]
     found["pid"], found["session"], found["cwd"] = os.getpid(), os.getsid(0), os.getcwd()
@@ -75,12 +79,11 @@ def under_the_filter(scene: Scene, found: dict[str, Any]) -> dict[str, Any]:
     found["descriptors"] = _descriptors()
     found["terminal"] = [number for number in range(4) if _is_terminal(number)]
     if os.path.isdir("/proc/self"):
-        found["status"] = [_text(f"/proc/self/task/{name}/status") for name in os.listdir("/proc/self/task")]
+        files += [("status", _content(f"/proc/self/task/{name}/status")) for name in os.listdir("/proc/self/task")]
     else:
         found["threads"] = [_this_thread()]
     if scene.plan.open_check:
         found["unshare"] = _errno_of_unshare(k.CLONE_NEWUSER)
-    return found
 
 
 def _nesting_is_left_to_the_filter(scene: Scene) -> bool:
@@ -120,8 +123,7 @@ def _session_keys() -> int:
         return 0
 
 
-def _text(path: str) -> str:
-    """Return a file of /proc as it is; the caller takes it apart, whose pages need not be copied for it."""
+def _content(path: str) -> bytes:
     parts = []
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -129,11 +131,11 @@ def _text(path: str) -> str:
             parts.append(part)
     finally:
         os.close(descriptor)
-    return b"".join(parts).decode("utf-8", "surrogateescape")
+    return b"".join(parts)
 
 
 def _id_map(name: str) -> list[int]:
-    return [int(field) for field in _text(f"/proc/self/{name}").split()]
+    return [int(field) for field in _content(f"/proc/self/{name}").split()]
 
 
 def _this_thread() -> dict[str, str]:

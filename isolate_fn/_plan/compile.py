@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import resource
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from isolate_fn._plan import sharing
 from isolate_fn._plan.landlock import downgrade, landlock_for_init, landlock_wanted
-from isolate_fn._plan.narrowing import base_options, narrow, void
 from isolate_fn._plan.orders import LandlockOrders, MountOrder, Plan
-from isolate_fn._plan.seccomp_base import init_filter, worker_filter, worker_policy
+from isolate_fn._plan.seccomp_base import BaseOptions, init_filter, worker_filter, worker_policy
 from isolate_fn._sys import constants as k
 from isolate_fn._sys.features import Features
 from isolate_fn.errors import Unsupported
 from isolate_fn.policy.limits import Limits
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.tokens import HostNetwork, NoLandlock, NoSeccomp
+
+if TYPE_CHECKING:
+    from isolate_fn._plan.narrowing import Narrowed
 
 INNER_ID = 1000
 OLDEST_KERNEL = (5, 10)
@@ -63,6 +65,21 @@ class Surroundings(NamedTuple):
     interpreter: str
 
 
+def base_filter(policy: Policy, features: Features) -> tuple[BaseOptions, Narrowed | None]:
+    """Return the options of the base filter, and what ``rules`` come to that it must be wide enough for; None without any.
+
+    Raises:
+        ConflictingRules, PolicyError, Unsupported: see `isolate_fn._plan.narrowing.narrow`.
+    """
+    base: BaseOptions = {"network": policy.network is True, "on_denied": "kill" if policy.on_denied == "kill" else "errno"}
+    if policy.rules is None:
+        return base, None
+    from isolate_fn._plan.narrowing import base_options, narrow  # most policies do without
+
+    rules = narrow(policy, features)
+    return {**base, **base_options(rules)}, rules
+
+
 def compile_plan(
     policy: Policy,
     features: Features,
@@ -90,7 +107,7 @@ def compile_plan(
     writable = sharing.own_places(policy.cwd)
     once = sharing.shared(mounts, policy.cwd)
     mounts = sharing.without_own_copies(mounts, once)
-    rules = narrow(policy, features)
+    base, rules = base_filter(policy, features)
     programs = rules is not None and rules.programs
     landlock, landlock_tools, landlock_init, dropped = _landlock(
         policy, features, (*mounts, *_DEVICES), writable, programs=programs
@@ -98,8 +115,9 @@ def compile_plan(
     seccomp = features.seccomp and NoSeccomp not in policy.accept
     if policy.on_denied == "report":
         dropped += ("on_denied='report': denied system calls fail with their errno, but are not recorded yet",)
-    base = base_options(policy, rules)
     if rules is not None:
+        from isolate_fn._plan.narrowing import void
+
         dropped += (*rules.dropped, *void(rules.permitted, worker_policy(**base)))
     own_network = not (network or HostNetwork in policy.accept)
     directories, files = sharing.mount_points(mounts, once, policy.cwd)

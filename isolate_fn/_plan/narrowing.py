@@ -12,13 +12,13 @@ import mmap
 import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from isolate_fn._plan.landlock_rights import downgrade, landlock_orders, require_rights
 from isolate_fn._plan.orders import LandlockOrders, Narrowing
 from isolate_fn._plan.rule_sets import Compiled, compile_rule_sets
 from isolate_fn._plan.seccomp import EPERM, KILL_PROCESS, Action, SyscallPolicy, lets_through
-from isolate_fn._plan.seccomp_base import OnDenied
+from isolate_fn._plan.seccomp_base import BaseOptions
 from isolate_fn._sys.features import Features
 from isolate_fn._sys.landlock_constants import FILE_RIGHTS
 from isolate_fn.errors import ConflictingRules, Unsupported
@@ -99,17 +99,6 @@ class Starting(RuleSet):
         return {rule.syscall: (rule,) for rule in needs}
 
 
-class BaseOptions(TypedDict, total=False):
-    """Options of `worker_policy` and `worker_filter`."""
-
-    network: bool
-    on_denied: OnDenied
-    exec: bool
-    fork: bool | None
-    narrowing: bool
-    landlock: bool
-
-
 class Narrowed(NamedTuple):
     """Rules of the user's, compiled for an isolate.
 
@@ -145,25 +134,20 @@ def of_tools(policy: Policy) -> tuple[RuleSet | str, ...]:
     return (*(policy.rules or ()), Starting())
 
 
-def base_options(policy: Policy, rules: Narrowed | None) -> BaseOptions:
+def base_options(rules: Narrowed) -> BaseOptions:
     """Return the options of `worker_policy` for the base filter: wide enough for what an explicit list permits."""
-    options: BaseOptions = {"network": policy.network is True, "on_denied": "kill" if policy.on_denied == "kill" else "errno"}
-    if rules is not None:
-        layer = rules.worker.landlock is not None
-        options |= {"exec": rules.programs, "fork": rules.children, "narrowing": True, "landlock": layer}
-    return options
+    layer = rules.worker.landlock is not None
+    return {"exec": rules.programs, "fork": rules.children, "narrowing": True, "landlock": layer}
 
 
-def narrow(policy: Policy, features: Features) -> Narrowed | None:
-    """Return what ``rules`` of a policy come to; None without any.
+def narrow(policy: Policy, features: Features) -> Narrowed:
+    """Return what ``rules`` of a policy come to.
 
     Raises:
         ConflictingRules: see compile_rule_sets(); or a filter is asked for and given up at once.
         PolicyError: see compile_rule_sets().
         Unsupported: a set names paths, ports or scopes, and the kernel has no Landlock for them.
     """
-    if policy.rules is None:
-        return None
     if NoSeccomp in policy.accept:
         problem = "rules= asks for a system call filter, accept=(NoSeccomp,) for none"
         raise ConflictingRules("rules", problem, "leave one of them out", ("rules", "NoSeccomp"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypedDict
 
 from isolate_fn._plan import seccomp_arguments as arguments
 from isolate_fn._plan import seccomp_grants as grants
@@ -26,6 +26,17 @@ from isolate_fn._plan.seccomp import (
 )
 
 OnDenied = Literal["errno", "kill"]
+
+
+class BaseOptions(TypedDict, total=False):
+    """Options of `worker_policy` and `worker_filter`."""
+
+    network: bool
+    on_denied: OnDenied
+    exec: bool
+    fork: bool | None
+    narrowing: bool
+    landlock: bool
 
 ENOTSUP = fail_with(errno.ENOTSUP)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 
 from isolate_fn._sys.features import Features
 
@@ -22,7 +21,7 @@ def outer_ids(features: Features) -> tuple[int, int]:
     if not features.privileged:
         return 0, 0
     first, count = (_FIRST, _COUNT) if features.all_ids else _mapped_range()
-    chosen = first + secrets.randbelow(count)
+    chosen = first + int.from_bytes(os.urandom(8)) % count  # secrets would import hmac and more for this
     return chosen, chosen
 
 

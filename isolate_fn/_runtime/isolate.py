@@ -21,6 +21,7 @@ from typing import Any
 from isolate_fn._plan.orders import Plan, Start
 from isolate_fn._runtime import lifetime
 from isolate_fn._runtime.cgroup import Group
+from isolate_fn._runtime.endings import Ended, OutOfTime, TooMuchOutput
 from isolate_fn._runtime.ends import Ends
 from isolate_fn._runtime.output import Output
 from isolate_fn._transport.frames import Buffer, Frame, FrameReader, length_of
@@ -32,18 +33,6 @@ _CHUNK = 1 << 18
 FIRST = 1 << 15  # bytes to ask for first: malloc(3) maps and unmaps a much bigger buffer for each call
 _OVER = frozenset({"end", "failed", "limit"})  # what init says last
 _READY_LIMIT = 1 << 20  # bytes of a worker's report about itself
-
-
-class OutOfTime(Exception):
-    """The deadline passed while we waited."""
-
-
-class TooMuchOutput(Exception):
-    """The isolate wrote more than its limit to stdout and stderr."""
-
-
-class Ended(Exception):
-    """The isolate ended, or closed its channel, without an answer."""
 
 
 def _waiting_in(pipe: int) -> int:
@@ -69,10 +58,9 @@ class Isolate(Ends):
         self.told: dict[str, Any] = {}  # what init said, by its first key
         self.usage: dict[str, Any] = {}
         self.ready: dict[str, Any] | None = None
-        self.calls = 0
+        self.calls = self.numbered = 0  # functions that were given a number
         self.prewarmed = False  # ordered before a call needed it
         self.functions: dict[object, tuple[int, bytes]] = {}  # that the worker has: number, and as it was sent
-        self.numbered = 0  # functions that were given a number
         self.reader = FrameReader(_READY_LIMIT)
         self._limit = _READY_LIMIT
         self.wrote = False  # when its answer came there was more to read than that: call `drain`
@@ -166,9 +154,7 @@ class Isolate(Ends):
                 raise Ended
 
     def _readable(self) -> bool:
-        poll = select.poll()
-        poll.register(self.channel, select.POLLIN)
-        return any(event & select.POLLIN for _, event in poll.poll(0))
+        return any(each == self._channel and event & select.POLLIN for each, event in self.poll.poll(0))
 
     def step(self, deadline: float | None) -> dict[int, int]:
         """Wait for anything to happen and deal with all of it but the channel; return the events by descriptor."""
@@ -262,7 +248,7 @@ class Isolate(Ends):
     def expect_answer(self, limit: int) -> None:
         """Expect one frame of at most ``limit`` bytes; whatever was left over from before is an offence."""
         quiet, self._quiet = self._quiet, False
-        if self.reader.pending or (not quiet and self.poll.poll(0) and self._readable()):
+        if self.reader.pending or (not quiet and self._readable()):
             raise TransportError("the isolate sent more than one answer", "its worker is not used again")
         if limit != self._limit:
             self.reader, self._limit = FrameReader(limit), limit

@@ -12,11 +12,13 @@ Run as ``python -I -S launcher.py 1 MODE NAMESPACES``; what else it needs to kno
 the argument vector tells nothing.
 """
 
+import gc
 import os
 import signal
 import sys
 
 _CONTROL = 3
+_BIND = "LD_BIND_NOW"
 
 
 def _first_stage() -> None:
@@ -43,7 +45,10 @@ def _first_stage() -> None:
     calls.mount("", executable, flags=k.MS_REMOUNT | k.MS_BIND | k.MS_RDONLY | flags)
     if os.fork():
         os._exit(0)
-    os.execv(executable, [sys.orig_argv[0], "-I", "-S", __file__, "2"])  # noqa: S606
+    # Every fork would bind each symbol that it uses by itself, in a copy of the page that holds it (ld.so(8)).
+    whose = "theirs" if _BIND in os.environ else "ours"
+    os.environ[_BIND] = os.environ.get(_BIND, "1")
+    os.execv(executable, [sys.orig_argv[0], "-I", "-S", __file__, "2", whose])  # noqa: S606
 
 
 def _locked_flags(path: str) -> int:
@@ -69,6 +74,8 @@ def _report(failure: BaseException) -> None:
 
 
 def _second_stage() -> None:
+    if sys.argv[2] == "ours":
+        del os.environ[_BIND]
     import pickle
 
     from isolate_fn._runtime import spawner
@@ -113,6 +120,7 @@ def _exactly(count: int) -> bytes:
 
 
 def _start() -> None:
+    gc.disable()  # what is imported now stays
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     try:
         {"1": _first_stage, "2": _second_stage, "3": _inside}[sys.argv[1]]()

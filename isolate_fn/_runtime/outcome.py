@@ -35,7 +35,7 @@ from isolate_fn.errors import (
 )
 
 if TYPE_CHECKING:
-    from isolate_fn._runtime.call import Signature
+    from isolate_fn._runtime.signature import Signature
 
 
 def enforcement_of(isolate: Isolate, prepared: Prepared) -> Enforcement:

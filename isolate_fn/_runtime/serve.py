@@ -15,8 +15,9 @@ from isolate_fn._sys import calls
 from isolate_fn._transport.channel import WorkerChannel
 from isolate_fn._transport.codec_encode import encode
 from isolate_fn._transport.failures_describe import describe
-from isolate_fn._transport.frames import NOT_KEPT, Kind
+from isolate_fn._transport.frames import Kind
 from isolate_fn._transport.received import NESTED, load_arguments, load_function
+from isolate_fn._transport.small_frames import NOT_KEPT
 from isolate_fn.errors import CallRejected, PolicyError, ResultRejected
 
 _current: list[Callable[..., Any] | None] = [None]

@@ -158,6 +158,8 @@ class Spawner:
 
     def _fork(self, scene: Scene) -> None:
         """Fork init as PID 1 of a new pid namespace, and introduce it: kills by a handle cannot hit a reused pid."""
+        # What it tells of the host's directories is of no use inside; emptied there, it would be copied first.
+        sys.path_importer_cache.clear()
         calls.unshare(k.CLONE_NEWPID)
         pid = os.fork()
         if pid == 0:
@@ -226,8 +228,6 @@ def main(control: int, idle_timeout: float, namespaces: int) -> NoReturn:
         from isolate_fn._runtime import init, serve, worker  # noqa: F401
         from isolate_fn._transport import codec_encode, failures_describe  # noqa: F401
 
-        # What it tells of the host's directories is of no use inside; emptied there, it would be copied first.
-        sys.path_importer_cache.clear()
         # A collection in a fork would touch, and so copy, every page of what is shared.
         gc.collect()
         gc.freeze()

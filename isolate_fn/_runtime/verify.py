@@ -11,12 +11,12 @@ import functools
 import os
 import signal
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from isolate_fn._enforce.selfcheck import NAMESPACES
 from isolate_fn._plan.orders import Plan
-from isolate_fn._runtime.said import taken_apart
+from isolate_fn._runtime.said import mounts_of, without_numbers
 from isolate_fn._sys import constants as k
 from isolate_fn.errors import SetupError
 
@@ -162,32 +162,35 @@ def _unshare(said: dict[str, Any], plan: Plan) -> object:
 
 def _mounts(said: dict[str, Any], plan: Plan) -> object:
     """Every mount nosuid and private, read-only unless planned otherwise, and none that nobody planned."""
-    if "mounts" not in said or _same_as_last(said["mounts"], plan):
+    if "mounts" not in said:
         return []
-    wrong = _wrong_mounts(said, plan)
+    bare = without_numbers(said["mounts"])
+    if _same_as_last(bare, plan):
+        return []
+    wrong = _wrong_mounts(mounts_of(said["mounts"]), plan)
     if not wrong:
-        _last_good[:] = [plan, said["mounts"]]
+        _last_good[:] = [plan, bare]
     return wrong
 
 
 _last_good: list[Any] = []
 
 
-def _same_as_last(mounts: object, plan: Plan) -> bool:
-    """True for a list equal to one that was found good for this very plan: isolates of a plan have the same mounts."""
+def _same_as_last(mounts: bytes, plan: Plan) -> bool:
+    """True for a text equal to one that was found good for this very plan: isolates of a plan have the same mounts."""
     good = tuple(_last_good)  # one look: another thread may replace it meanwhile
     return len(good) == 2 and good[0] is plan and good[1] == mounts
 
 
-def _wrong_mounts(said: dict[str, Any], plan: Plan) -> list[str]:
+def _wrong_mounts(mounts: Sequence[list[str]], plan: Plan) -> list[str]:
     writable = {"/tmp", "/dev/shm", plan.cwd}
     writable |= {order.destination for order in plan.mounts if order.kind == "tmpfs" or not order.read_only}
-    planned = {"/", "/proc", *writable, *(order.destination for order in plan.mounts)}
+    planned = {"/proc", *writable, *(order.destination for order in plan.mounts)} - {"/"}
     wrong = []
-    for point, options, tags, _ in said["mounts"]:
+    for point, options, tags, _ in mounts:
         words = options.split(",")
-        below = any(point == root or point.startswith(root.rstrip("/") + "/") for root in planned - {"/"})
-        may_write = any(point == root or point.startswith(root + "/") for root in writable)
+        above = _at_or_above(point)
+        below, may_write = not planned.isdisjoint(above), not writable.isdisjoint(above)
         device = point.startswith("/dev/")
         if tags:
             wrong.append(f"{point} propagates ({tags})")
@@ -197,9 +200,15 @@ def _wrong_mounts(said: dict[str, Any], plan: Plan) -> list[str]:
             wrong.append(f"{point} is writable")
         if not (point == "/" or below or device):
             wrong.append(f"{point} was not planned")
-    there = {point for point, _, _, _ in said["mounts"]}
+    there = {point for point, _, _, _ in mounts}
     wrong += [f"{point} is missing" for point in sorted(_mount_points(plan) - there)]
     return wrong
+
+
+def _at_or_above(point: str) -> list[str]:
+    """Return a path and those above it, but ``/``."""
+    parts = point.split("/")
+    return ["/".join(parts[:count]) for count in range(2, len(parts) + 1)]
 
 
 def _mount_points(plan: Plan) -> set[str]:
@@ -254,7 +263,7 @@ def refusals(said: dict[str, Any], plan: Plan, checks: Mapping[str, Check] = CHE
     for name, check in checks.items():
         try:
             wrong = check(said, plan)
-        except (KeyError, TypeError, ValueError) as malformed:
+        except (KeyError, TypeError, ValueError, IndexError) as malformed:
             wrong = f"not reported ({type(malformed).__name__}: {malformed})"
         if wrong:
             failed.append(f"{name}: {wrong}")
@@ -267,11 +276,7 @@ def verify(said: dict[str, Any], plan: Plan) -> None:
     Raises:
         SetupError: names every check that failed. The function has not been sent.
     """
-    try:
-        wrong = refusals(taken_apart(said), plan)
-    except (TypeError, ValueError, IndexError) as malformed:
-        wrong = [f"its report cannot be read: {malformed}"]
-    _refuse("self-check of the worker", wrong)
+    _refuse("self-check of the worker", refusals(said, plan))
 
 
 def verify_init(said: dict[str, Any], plan: Plan) -> None:

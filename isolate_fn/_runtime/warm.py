@@ -18,9 +18,11 @@ from typing import Any
 from isolate_fn._runtime import call, pool
 from isolate_fn._runtime.isolate import FIRST
 from isolate_fn._runtime.prepared import Prepared
+from isolate_fn._runtime.signature import Signature
 from isolate_fn._transport.calls import ATOMS
 from isolate_fn._transport.codec_decode import LONG, decode, decode_short
-from isolate_fn._transport.frames import HEADER, HEADER_SIZE, MAGIC, Kind, two_buffers
+from isolate_fn._transport.frames import HEADER, HEADER_SIZE, MAGIC, Kind
+from isolate_fn._transport.small_frames import two_buffers
 
 _MOST = 1 << 14  # bytes of arguments
 _NUMBERS = 8  # functions of one worker that have a short way
@@ -52,7 +54,7 @@ class WarmCalls:
         "_environment", "_modules", "_most", "_path", "_prepared", "_signature", "_terms", "_wait", "_waiting", "_written",
     )  # fmt: skip
 
-    def __init__(self, prepared: Prepared, signature: call.Signature) -> None:
+    def __init__(self, prepared: Prepared, signature: Signature) -> None:
         self._prepared, self._signature = prepared, signature
         self._environment = dict(os.environ._data)  # type: ignore[attr-defined]
         self._most = min(FIRST - HEADER_SIZE, signature.limits.json)
@@ -64,7 +66,7 @@ class WarmCalls:
         self._written = [two_buffers(Kind.CALL, signature.words[0], bytes((number,))) for number in range(_NUMBERS)]
 
     @staticmethod
-    def possible(prepared: Prepared, signature: call.Signature) -> bool:
+    def possible(prepared: Prepared, signature: Signature) -> bool:
         """Tell whether calls can go this way at all."""
         plain = signature.bare and signature.part and not (signature.trust or signature.encoders)
         plain = plain and type(getattr(os.environ, "_data", None)) is dict

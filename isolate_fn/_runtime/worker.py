@@ -77,9 +77,9 @@ def _last_words(scene: Scene) -> Iterator[None]:
 
 
 def _serve(scene: Scene) -> None:
-    ready = _stand_behind_walls(scene)
+    ready, files = _stand_behind_walls(scene)
     channel = WorkerChannel(limits.CHANNEL)
-    channel.send(Kind.READY, _json(ready))
+    channel.send_inline(Kind.READY, _json({**ready, "files": [name for name, _ in files]}), [text for _, text in files])
     interpreter.prepare(scene.plan, tools=scene.role == "tools")  # while the caller looks at the report
     if scene.role == "tools":
         from isolate_fn._runtime import tools
@@ -108,13 +108,15 @@ def _ordinary_signals() -> None:
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
 
-def _stand_behind_walls(scene: Scene) -> dict[str, Any]:
+def _stand_behind_walls(scene: Scene) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
     carry_out(WORKER_RESTRICTS, scene)
     # What it tries would succeed, and change what is found, where a test has taken the wall away.
     checked = "self-check" not in scene.plan.removed
-    found = selfcheck.before_the_filter(scene) if checked else {}
+    found, files = selfcheck.before_the_filter(scene) if checked else ({}, [])
     carry_out(WORKER_LOCKS, scene)
-    return {"notes": scene.notes, **(selfcheck.under_the_filter(scene, found) if checked else {})}
+    if checked:
+        selfcheck.under_the_filter(scene, found, files)
+    return {"notes": scene.notes, **found}, files
 
 
 def _tell_failure(scene: Scene, failure: StepFailed) -> None:

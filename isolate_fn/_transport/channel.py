@@ -26,9 +26,9 @@ from .frames import (
     arena_layout,
     length_of,
     pack,
-    split_small,
 )
 from .memory import map_sealed, write_arena
+from .small_frames import split_small
 
 _NO_LIMIT = 1 << 62
 _IOV_MAX = 512

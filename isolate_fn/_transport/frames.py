@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from isolate_fn._transport.codec_types import json_limit as default_json_limit
@@ -36,9 +36,6 @@ MAX_BUFFERS = 1 << 18
 COALESCE = 16 * 1024
 """Buffers smaller than this many bytes are joined before sending: sendmsg(2) takes at most IOV_MAX = 1024
 pieces."""
-
-NOT_KEPT = 255
-"""Number of a function that the worker shall not keep: it has as many as one byte can count."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -143,38 +140,6 @@ def pack(kind: int, json: bytes = b"null", buffers: Sequence[Buffer] = (), arena
     head = HEADER.pack(MAGIC, kind, _ARENA if arena else 0, 0, len(lengths), len(json), inline)
     head += struct.pack(f"<{len(lengths)}Q", *lengths) + json
     return [head] if arena else _joined(head, buffers)
-
-
-_LENGTH = struct.Struct("<Q")
-_TWO = struct.Struct("<4sBBHIQQQQ")
-_unpack_two = struct.Struct("<5xB2xIQQQ8x").unpack_from
-
-
-def pack_small(kind: int, json: bytes, first: bytes, second: bytes) -> bytes:
-    """Build one frame with two small buffers, as `pack` does and in a third of the time."""
-    one, two = len(first), len(second)
-    return _TWO.pack(MAGIC, kind, 0, 0, 2, len(json), one + two, one, two) + json + first + second
-
-
-def two_buffers(kind: int, json: bytes, first: bytes) -> tuple[bytes, Callable[..., bytes], bytes]:
-    """Return what `pack_small` writes before the lengths, what packs the lengths, and what it writes after them.
-
-    The lengths are three: of both buffers together, of the first, of the second, which comes last.
-    """
-    before = HEADER.pack(MAGIC, kind, 0, 0, 2, len(json), 0)[: -_LENGTH.size]
-    return before, struct.Struct("<QQQ").pack, json + first
-
-
-def split_small(data: bytes) -> tuple[bytes, Sequence[bytes]] | None:
-    """Return JSON and buffers of what `pack_small` built, None for anything else; for the side that trusts its sender."""
-    if len(data) < _TWO.size:
-        return None
-    flags, count, json_len, inline, one = _unpack_two(data)
-    start = _TWO.size + json_len
-    if flags or count != 2 or start + inline != len(data):
-        return None
-    middle = start + one
-    return data[_TWO.size : start], (data[start:middle], data[middle:])
 
 
 def _joined(head: bytes, buffers: Sequence[Buffer]) -> list[Buffer]:

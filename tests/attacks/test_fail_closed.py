@@ -99,6 +99,7 @@ import hostile
 from isolate_fn import Policy, rw
 from isolate_fn._api.prepare import prepare
 from isolate_fn._runtime import call, lifetime
+from isolate_fn._runtime.signature import sign
 from isolate_fn.errors import IsolationError
 {helpers}
 
@@ -107,7 +108,7 @@ def attempt(removed):
     try:
         policy = Policy(prewarm=0, mounts=[rw({place!r}, "/marker")], **{options!r})
         prepared = prepare(policy, removed=tuple(removed), by_value=True)
-        call.run(prepared, call.sign(hostile.touch_and_wait, prepared), hostile.touch_and_wait, ("/marker/ran",), {{}})
+        call.run(prepared, sign(hostile.touch_and_wait, prepared), hostile.touch_and_wait, ("/marker/ran",), {{}})
         error = {{"type": "", "ran": True, "text": ""}}
     except IsolationError as failure:
         parts = {{name: getattr(failure, name, None) for name in ("step", "call", "errno", "remedy")}}

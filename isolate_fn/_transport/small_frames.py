@@ -1,0 +1,42 @@
+"""The usual call on its way in, built and taken apart without the general machinery: two small buffers and nothing else."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+
+from isolate_fn._transport.frames import HEADER, MAGIC
+
+NOT_KEPT = 255
+"""Number of a function that the worker shall not keep: it has as many as one byte can count."""
+
+_LENGTH = struct.Struct("<Q")
+_TWO = struct.Struct("<4sBBHIQQQQ")
+_unpack_two = struct.Struct("<5xB2xIQQQ8x").unpack_from
+
+
+def pack_small(kind: int, json: bytes, first: bytes, second: bytes) -> bytes:
+    """Build one frame with two small buffers, as `pack` does and in a third of the time."""
+    one, two = len(first), len(second)
+    return _TWO.pack(MAGIC, kind, 0, 0, 2, len(json), one + two, one, two) + json + first + second
+
+
+def two_buffers(kind: int, json: bytes, first: bytes) -> tuple[bytes, Callable[..., bytes], bytes]:
+    """Return what `pack_small` writes before the lengths, what packs the lengths, and what it writes after them.
+
+    The lengths are three: of both buffers together, of the first, of the second, which comes last.
+    """
+    before = HEADER.pack(MAGIC, kind, 0, 0, 2, len(json), 0)[: -_LENGTH.size]
+    return before, struct.Struct("<QQQ").pack, json + first
+
+
+def split_small(data: bytes) -> tuple[bytes, Sequence[bytes]] | None:
+    """Return JSON and buffers of what `pack_small` built, None for anything else; for the side that trusts its sender."""
+    if len(data) < _TWO.size:
+        return None
+    flags, count, json_len, inline, one = _unpack_two(data)
+    start = _TWO.size + json_len
+    if flags or count != 2 or start + inline != len(data):
+        return None
+    middle = start + one
+    return data[_TWO.size : start], (data[start:middle], data[middle:])
