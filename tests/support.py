@@ -15,6 +15,7 @@ from isolate_fn._api.context import Sandbox
 from isolate_fn._api.prepare import prepare
 from isolate_fn._runtime import call
 from isolate_fn._runtime.signature import sign
+from isolate_fn._transport.calls import encode_call, function_part, function_reference, unbind
 
 # Seconds. No spawner ends for lack of work while slow tests run elsewhere: a lost one is a finding.
 IDLE_TIMEOUT = 900
@@ -48,7 +49,10 @@ def run_without(walls: tuple[str, ...], function: Callable[..., Any], *args: Any
     removed = _steps(walls)
     policy = Policy(prewarm=0, **{"idle_timeout": IDLE_TIMEOUT, **options})
     prepared = replace(prepare(policy, removed=removed, by_value=True), unchecked=bool(removed))
-    return call.run(prepared, sign(function, prepared), function, args, {})
+    plain, args, _ = unbind(function, args, {})
+    reference = function_reference(plain)
+    encoded = encode_call(reference, args, {})
+    return call.run(prepared, sign(reference, prepared), encoded, function_part(reference))
 
 
 def open_without(walls: tuple[str, ...], **options: Any) -> Sandbox:

@@ -21,7 +21,7 @@ from isolate_fn._runtime.output import Output
 from isolate_fn._runtime.report import Report
 from isolate_fn._runtime.signature import Signature, sign
 from isolate_fn._runtime.toolbox import Toolbox
-from isolate_fn._transport.calls import encode_call, function_part, unbind
+from isolate_fn._transport.calls import encode_call, function_part, function_reference, unbind
 from isolate_fn.errors import PolicyError, ResultRejected, TransportError
 from isolate_fn.policy import checks
 from isolate_fn.policy.policy import Policy
@@ -132,9 +132,9 @@ class Sandbox:
         try:
             known = self._signatures.get(function)
         except TypeError:  # a callable that cannot be a key
-            return sign(function, self._prepared)
+            return sign(function_reference(function), self._prepared)
         if known is None:
-            known = self._signatures[function] = sign(function, self._prepared)
+            known = self._signatures[function] = sign(function_reference(function), self._prepared)
         return known
 
     def _ended_by(self, reason: BaseException, isolate: Isolate) -> BaseException:

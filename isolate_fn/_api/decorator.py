@@ -6,13 +6,15 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from isolate_fn._runtime.report import Enforcement
 from isolate_fn.errors import PolicyError, Unsupported
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
+
+if TYPE_CHECKING:
+    from isolate_fn._runtime.report import Enforcement
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -39,7 +41,7 @@ class Isolated(Generic[P, R]):
         functools.update_wrapper(self, self.__wrapped__)
         self._decorated = function  # a staticmethod or classmethod binds in its own way
         self._signatures: dict[object, Any] = {}
-        self._by_value: bool | None = None
+        self._found: Any = None
         self._last: tuple[Any, Any] = (None, None)  # circumstances, and what was prepared under them
         self._warm: Any = None  # the short way, once a worker has the function
 
@@ -50,14 +52,32 @@ class Isolated(Generic[P, R]):
                 return answer
         if _inside():
             return self._inside_call(args, kwargs)
-        from isolate_fn._runtime.call import run
+        from isolate_fn._transport.calls import encode_call, function_part
 
+        function = self.__wrapped__
+        if type(function) is not FunctionType:
+            from isolate_fn._transport.calls import unbind
+
+            function, args, kwargs = unbind(function, args, kwargs)  # type: ignore[assignment]
+        reference = self._reference()
+        encoded = encode_call(reference, args, kwargs)  # what cannot be sent is told before anything is started
+        part = b"" if reference.location is not None else function_part(reference)
         prepared = self._prepared()
+        from isolate_fn._runtime.call import run  # after a spawner was started, which boots meanwhile
+
         signature = self._signature(prepared)
-        result: R = run(prepared, signature, self.__wrapped__, args, kwargs)
+        result: R = run(prepared, signature, encoded, part or signature.part)
         if prepared.terms.reuse != 1 and self._prepared() is prepared:
             self._warm = _warm_calls(prepared, signature)
         return result
+
+    def _reference(self) -> Any:
+        """Say where the function is found, looked up once."""
+        if self._found is None:
+            from isolate_fn._transport.calls import function_reference
+
+            self._found = function_reference(self.__wrapped__)
+        return self._found
 
     def _signature(self, prepared: Any) -> Any:
         signature = self._signatures.get(prepared)
@@ -65,7 +85,7 @@ class Isolated(Generic[P, R]):
             from isolate_fn._runtime.signature import sign
 
             self._signatures.clear()
-            signature = self._signatures[prepared] = sign(self.__wrapped__, prepared)
+            signature = self._signatures[prepared] = sign(self._reference(), prepared)
         return signature
 
     def _prepared(self) -> Any:
@@ -74,11 +94,7 @@ class Isolated(Generic[P, R]):
         around, (before, prepared) = circumstances(), self._last
         if around == before:
             return prepared
-        from isolate_fn._transport.calls import function_reference
-
-        if self._by_value is None:
-            self._by_value = function_reference(self.__wrapped__).location is None
-        prepared = prepare(self.policy, by_value=self._by_value)
+        prepared = prepare(self.policy, by_value=self._reference().location is None)
         self._last = (around, prepared)
         return prepared
 

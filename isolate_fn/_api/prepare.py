@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import sysconfig
 import threading
 from collections import OrderedDict
 from typing import Any
 
-from isolate_fn._plan.compile import Surroundings, compile_plan
+from isolate_fn._plan.engine import SPAWNER_NAMESPACES, check_engine, own_namespaces
 from isolate_fn._plan.mounts import compile_mounts
-from isolate_fn._plan.orders import Plan
 from isolate_fn._plan.terms import terms_of
-from isolate_fn._runtime import cgroup
+from isolate_fn._runtime import cgroup, launch
 from isolate_fn._runtime.discover import RuntimeView, discover_runtime, runtime_key
-from isolate_fn._runtime.prepared import Prepared
-from isolate_fn._runtime.report import Enforcement
+from isolate_fn._runtime.prepared import Prepared, SpawnerKey
 from isolate_fn._runtime.sources import check_mount_points, resolve_sources
-from isolate_fn._runtime.spawner_client import SPAWNER_NAMESPACES, SpawnerKey
 from isolate_fn._sys.features import PRETEND, probe
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
@@ -96,14 +92,28 @@ def _prepare(
     policy: Policy, surroundings: object, *, tools: bool, by_value: bool, removed: tuple[str, ...]
 ) -> Prepared:
     features = probe()
-    view = _view(surroundings, tools=tools, network=policy.network is True)
     resolution = resolve_sources(policy)
+    view = _view(surroundings, tools=tools, network=policy.network is True)
     mounts = compile_mounts(
         policy, view.orders, resolved_sources=resolution.sources, importable=resolution.importable
     )
     check_mount_points(mounts)
-    around = Surroundings(view.sys_path, view.editable, (view.prefix, view.exec_prefix), view.interpreter)
-    compiled = compile_plan(policy, features, mounts, around, tools=tools, removed=removed)
+    environment = _environment(policy)
+    # Nothing is wrong with what was asked as far as we can see: a spawner starts while the rest is compiled.
+    own = 0 if "namespaces" in removed else own_namespaces(policy) & SPAWNER_NAMESPACES
+    wanted = launch.LaunchKey(view.interpreter, environment, features.privileged, own)
+    check_engine(policy, features)
+    if policy.rules is None:  # they may contradict each other
+        launch.ahead(wanted)
+    try:
+        from isolate_fn._plan.compile import Surroundings, compile_plan
+        from isolate_fn._runtime.report import Enforcement
+
+        around = Surroundings(view.sys_path, view.editable, (view.prefix, view.exec_prefix), view.interpreter)
+        compiled = compile_plan(policy, features, mounts, around, tools=tools, removed=removed)
+    except BaseException:
+        launch.drop(wanted)
+        raise
     group = cgroup.delegated() if policy.limits.memory else ""
     enforcement = Enforcement(
         engine="namespaces",
@@ -115,10 +125,20 @@ def _prepare(
         warnings=resolution.warnings,
         memory=("cgroup" if group else "watched") if policy.limits.memory else "none",
     )
+    key = SpawnerKey(
+        interpreter=view.interpreter,
+        environment=environment,
+        preload=(*policy.preload, *(("cloudpickle",) if by_value else ())),
+        sys_path=view.sys_path,
+        domain="",
+        idle_timeout=policy.idle_timeout,
+        namespaces=own,
+        later=policy.rules is not None,
+    )
     return Prepared(
         terms=terms_of(policy),
         plan=compiled.plan,
-        spawner=_spawner_key(policy, view, compiled.plan, by_value=by_value),
+        spawner=key,
         features=features,
         enforcement=enforcement,
         tools=tools,
@@ -126,25 +146,20 @@ def _prepare(
     )
 
 
+def _environment(policy: Policy) -> tuple[tuple[str, str], ...]:
+    values: dict[str, Any] = {"PATH": _PATH, "LANG": "C.UTF-8", **dict(_inherited()), **dict(policy.env)}
+    return tuple(sorted((values | _library_path()).items()))
+
+
 def _library_path() -> dict[str, str]:
     """Return where libpython lies, for an interpreter that is only found to work by LD_LIBRARY_PATH (ld.so(8))."""
+    directories = list(filter(os.path.isabs, os.environ.get("LD_LIBRARY_PATH", "").split(":")))
+    if not directories:
+        return {}
+    import sysconfig
+
     library = str(sysconfig.get_config_var("INSTSONAME"))
-    for directory in filter(os.path.isabs, os.environ.get("LD_LIBRARY_PATH", "").split(":")):
+    for directory in directories:
         if os.path.isfile(os.path.join(directory, library)):
             return {"LD_LIBRARY_PATH": directory}
     return {}
-
-
-def _spawner_key(policy: Policy, view: RuntimeView, plan: Plan, *, by_value: bool) -> SpawnerKey:
-    environment: dict[str, Any] = {"PATH": _PATH, "LANG": "C.UTF-8", **dict(_inherited()), **dict(policy.env)}
-    environment |= _library_path()
-    return SpawnerKey(
-        interpreter=view.interpreter,
-        environment=tuple(sorted(environment.items())),
-        preload=(*policy.preload, *(("cloudpickle",) if by_value else ())),
-        sys_path=view.sys_path,
-        domain="",
-        idle_timeout=policy.idle_timeout,
-        namespaces=0 if "namespaces" in plan.removed else plan.namespaces & SPAWNER_NAMESPACES,
-        later=plan.rules is not None,
-    )

@@ -8,22 +8,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from isolate_fn._plan import sharing
+from isolate_fn._plan.engine import check_engine, own_namespaces
 from isolate_fn._plan.landlock import downgrade, landlock_for_init, landlock_wanted
 from isolate_fn._plan.orders import LandlockOrders, MountOrder, Plan
 from isolate_fn._plan.seccomp_base import BaseOptions, init_filter, worker_filter, worker_policy
 from isolate_fn._sys import constants as k
 from isolate_fn._sys.features import Features
-from isolate_fn.errors import Unsupported
 from isolate_fn.policy.limits import Limits
 from isolate_fn.policy.policy import Policy
-from isolate_fn.policy.tokens import HostNetwork, NoLandlock, NoSeccomp
+from isolate_fn.policy.tokens import NoLandlock, NoSeccomp
 
 if TYPE_CHECKING:
     from isolate_fn._plan.narrowing import Narrowed
 
 INNER_ID = 1000
-OLDEST_KERNEL = (5, 10)
-MACHINES = ("x86_64", "aarch64")
 
 # Beside the user's own processes: interpreter and libraries may not be able to do without a few.
 _STACK = 8 << 20
@@ -103,7 +101,6 @@ def compile_plan(
         Unsupported: the kernel lacks what ``policy.require`` needs; says what was found and what to do.
     """
     check_engine(policy, features)
-    network = policy.network is True
     writable = sharing.own_places(policy.cwd)
     once = sharing.shared(mounts, policy.cwd)
     mounts = sharing.without_own_copies(mounts, once)
@@ -119,7 +116,7 @@ def compile_plan(
         from isolate_fn._plan.narrowing import void
 
         dropped += (*rules.dropped, *void(rules.permitted, worker_policy(**base)))
-    own_network = not (network or HostNetwork in policy.accept)
+    namespaces = own_namespaces(policy)
     directories, files = sharing.mount_points(mounts, once, policy.cwd)
     plan = Plan(
         name=policy.name or "",
@@ -131,7 +128,7 @@ def compile_plan(
         rootfs_inodes=policy.limits.rootfs_inodes,
         cwd=policy.cwd,
         hostname="isolate",
-        namespaces=k.CLONE_NEWIPC | k.CLONE_NEWUTS | k.CLONE_NEWCGROUP | (k.CLONE_NEWNET if own_network else 0),
+        namespaces=namespaces,
         inner_id=INNER_ID,
         mount_api="detached" if features.mount_setattr else "classic",
         rlimits=rlimits(policy.limits),
@@ -155,34 +152,7 @@ def compile_plan(
         rules_tools=rules.tools if rules is not None and tools else None,
         removed=removed,
     )
-    return Compiled(plan, dropped, _layers(plan, own_network=own_network))
-
-
-def check_engine(policy: Policy, features: Features) -> None:
-    """Refuse early, with the cause, what this machine cannot do.
-
-    Raises:
-        Unsupported: kernel too old, architecture without tables, no user namespaces, no seccomp.
-    """
-    if features.machine not in MACHINES:
-        needs = " or ".join(MACHINES)
-        raise Unsupported("engine 'namespaces'", needs, features.machine, "run on one of these architectures")
-    if features.kernel < OLDEST_KERNEL:
-        found = "Linux {}.{}".format(*features.kernel)
-        raise Unsupported("engine 'namespaces'", "Linux 5.10", found, "run on a newer kernel")
-    if not (features.privileged or features.userns):
-        raise Unsupported(
-            "engine 'namespaces'",
-            "user namespaces, or root with CAP_SYS_ADMIN",
-            features.userns_cause or "neither",
-            "allow them: sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces=10000, "
-            "kernel.apparmor_restrict_unprivileged_userns=0",
-        )
-    needs_filter = policy.require is None or "syscalls" in policy.require
-    if not features.seccomp and needs_filter and NoSeccomp not in policy.accept:
-        raise Unsupported(
-            "require='syscalls'", "seccomp filters (CONFIG_SECCOMP_FILTER)", "none", "run on a kernel that has them"
-        )
+    return Compiled(plan, dropped, _layers(plan, own_network=bool(namespaces & k.CLONE_NEWNET)))
 
 
 def _landlock(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from isolate_fn._runtime import outcome, pool
@@ -16,11 +16,7 @@ from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.said import read
 from isolate_fn._runtime.signature import Signature
 from isolate_fn._runtime.verify import verify, verify_init
-from isolate_fn._transport.calls import (
-    encode_call,
-    function_part,
-    unbind,
-)
+from isolate_fn._transport.calls import EncodedCall
 from isolate_fn._transport.frames import (
     Frame,
     Kind,
@@ -28,15 +24,16 @@ from isolate_fn._transport.frames import (
 from isolate_fn.errors import InternalError, LimitExceeded, SetupError, TransportError
 
 
-def run(
-    prepared: Prepared, signature: Signature, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Any:
-    """Call a function in an isolate of this policy and return its value or raise its exception."""
+def run(prepared: Prepared, signature: Signature, encoded: EncodedCall, part: bytes) -> Any:
+    """Call a function in an isolate of this policy and return its value or raise its exception.
+
+    Args:
+        prepared: the policy.
+        signature: of the function.
+        encoded: the arguments.
+        part: the function, as it is sent to a worker that does not have it.
+    """
     terms = prepared.terms
-    if not signature.bare:
-        _, args, kwargs = unbind(function, args, kwargs)
-    encoded = encode_call(signature.reference, args, kwargs)
-    part = signature.part or function_part(signature.reference)
     isolate = pool.take(prepared, signature.part)
     refill = _refill(prepared, signature.part, behind=isolate.prewarmed and isolate.silent()) if terms.reuse == 1 else None
     last = isolate.calls + 1 == terms.reuse

@@ -14,8 +14,8 @@ from collections import deque
 from isolate_fn._plan.orders import Start
 from isolate_fn._runtime import cgroup, ids, lifetime
 from isolate_fn._runtime.isolate import Isolate
-from isolate_fn._runtime.prepared import Prepared
-from isolate_fn._runtime.spawner_client import SpawnerClient, SpawnerGone, SpawnerKey
+from isolate_fn._runtime.prepared import Prepared, SpawnerKey
+from isolate_fn._runtime.spawner_client import SpawnerClient, SpawnerGone
 from isolate_fn.errors import SetupError
 
 _RETRIES = 2

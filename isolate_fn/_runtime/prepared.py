@@ -4,13 +4,37 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from isolate_fn._plan.orders import Plan
 from isolate_fn._plan.terms import Terms
 from isolate_fn._runtime.report import Enforcement
-from isolate_fn._runtime.spawner_client import SpawnerKey
 from isolate_fn._sys import constants as k
 from isolate_fn._sys.features import Features
+
+
+class SpawnerKey(NamedTuple):
+    """What two spawners differ in; calls that agree in all of it share one.
+
+    Attributes:
+        interpreter: path of the executable.
+        environment: (name, value) pairs, sorted.
+        preload: modules it imports once.
+        sys_path: where it finds them.
+        domain: name of the trust domain; empty for the common one.
+        later: it has loaded what CPython imports inside functions, because filters will deny opening files.
+        namespaces: CLONE_NEW* flags of those that it enters for its isolates, and so must have of its own to go back to.
+        idle_timeout: seconds.
+    """
+
+    interpreter: str
+    environment: tuple[tuple[str, str], ...]
+    preload: tuple[str, ...]
+    sys_path: tuple[str, ...]
+    domain: str
+    idle_timeout: float
+    namespaces: int
+    later: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

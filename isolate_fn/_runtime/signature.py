@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
 from isolate_fn._runtime.prepared import Prepared
-from isolate_fn._transport.calls import FunctionRef, dump, function_part, function_reference
+from isolate_fn._transport.calls import FunctionRef, dump, function_part
 from isolate_fn._transport.codec import ClassTable, DecodeLimits
 from isolate_fn._transport.failures import ExceptionTable
 
@@ -21,7 +20,7 @@ class Signature:
     Attributes:
         reference: where the worker finds it.
         part: what is sent to a worker that does not have it; empty where it travels by value, as it is then.
-        bare: calls need no unbinding.
+        bare: a plain function, whose calls need no unbinding.
         classes: of results.
         exceptions: that may come back as themselves.
         encoders: pickled encode functions of registered classes, empty for none.
@@ -41,9 +40,8 @@ class Signature:
     words: tuple[bytes, bytes]
 
 
-def sign(function: Callable[..., Any], prepared: Prepared) -> Signature:
+def sign(reference: FunctionRef, prepared: Prepared) -> Signature:
     """Look at a function once: its annotation, its module's exceptions, the policy's ``returns`` and ``raises``."""
-    reference = function_reference(function)
     exceptions = ExceptionTable.for_function(reference.function, prepared.terms.raises)
     classes = ClassTable.for_function(reference.function).with_classes(prepared.terms.returns)
     encoders = classes.encoders()
@@ -51,7 +49,7 @@ def sign(function: Callable[..., Any], prepared: Prepared) -> Signature:
     return Signature(
         reference=reference,
         part=function_part(reference) if reference.location is not None else b"",
-        bare=type(function) is FunctionType,
+        bare=type(reference.function) is FunctionType,
         classes=classes.with_exceptions(exceptions),
         exceptions=exceptions,
         encoders=dump(encoders) if encoders else b"",

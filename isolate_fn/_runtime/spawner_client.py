@@ -12,43 +12,16 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from isolate_fn._plan.orders import Plan, Start
-from isolate_fn._runtime import lifetime
+from isolate_fn._runtime import launch, lifetime
 from isolate_fn._runtime.control import HEADER, PLAN, START
-from isolate_fn._sys import constants as k
+from isolate_fn._runtime.prepared import SpawnerKey
 from isolate_fn._sys.features import Features
 from isolate_fn.errors import InternalError, SetupError, Unsupported
 
 START_SECONDS = 60.0
-SPAWNER_NAMESPACES = k.CLONE_NEWNET | k.CLONE_NEWIPC | k.CLONE_NEWUTS
 _PLANS_KEPT = 200  # fewer than the spawner keeps
-_LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launcher.py")
-
-
-class SpawnerKey(NamedTuple):
-    """What two spawners differ in; calls that agree in all of it share one.
-
-    Attributes:
-        interpreter: path of the executable.
-        environment: (name, value) pairs, sorted.
-        preload: modules it imports once.
-        sys_path: where it finds them.
-        domain: name of the trust domain; empty for the common one.
-        later: it has loaded what CPython imports inside functions, because filters will deny opening files.
-        namespaces: CLONE_NEW* flags of those that it enters for its isolates, and so must have of its own to go back to.
-        idle_timeout: seconds.
-    """
-
-    interpreter: str
-    environment: tuple[tuple[str, str], ...]
-    preload: tuple[str, ...]
-    sys_path: tuple[str, ...]
-    domain: str
-    idle_timeout: float
-    namespaces: int
-    later: bool = False
 
 
 class SpawnerGone(Exception):
@@ -72,45 +45,18 @@ class SpawnerClient:
         self.lock = threading.Lock()
         self.numbers: dict[int, tuple[int, Plan]] = {}
         self.count = 0
-        self.control, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        launched = launch.take(launch.LaunchKey(key.interpreter, key.environment, features.privileged, key.namespaces))
+        self.control, self.first_stage = launched.control, launched.first_stage
         lifetime.hold(self)
         try:
-            with there:
-                self._start(there, "host" if features.privileged else "own")
+            self._tell()
             self._await_greeting(features)
         except BaseException:
             self.abandon()
             raise
 
-    def _start(self, there: socket.socket, mode: str) -> None:
-        # At 10 or above, so that no file action below overwrites it before it is moved to 3.
-        import fcntl
-
-        high = fcntl.fcntl(there.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_DUP2, high, 3),
-        ]
-        settable = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-        interpreter = self.key.interpreter
-        try:
-            pid = os.posix_spawn(
-                interpreter,
-                [interpreter, "-I", "-S", _LAUNCHER, "1", mode, str(self.key.namespaces)],
-                dict(self.key.environment),
-                file_actions=actions,
-                setsid=True,
-                setsigmask=(),
-                setsigdef=settable,
-            )
-        except OSError as failure:
-            raise SetupError(
-                "start the spawner", f"posix_spawn({interpreter!r})", failure.errno or 0, "see that this file can be run"
-            ) from failure
-        finally:
-            os.close(high)
+    def _tell(self) -> None:
+        """Tell it what is not for its argument vector, which others can read."""
         told = pickle.dumps(
             {
                 "sys_path": list(self.key.sys_path),
@@ -123,7 +69,6 @@ class SpawnerClient:
         # The other end may be dead already; its last words are read below.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.control.sendall(len(told).to_bytes(4, "little") + told)
-        self.first_stage = pid
 
     def _await_greeting(self, features: Features) -> None:
         """Wait until it says that it is ready, or why not; then collect the first stage, our only child."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isolate_fn.errors import PolicyError
 
@@ -13,9 +13,11 @@ from . import checks, conflicts
 from .limits import Limits
 from .mounts import Mount, _destination
 from .network import Network
-from .rule_sets.base import RuleSet, check_rule_sets
 from .tokens import Danger
 from .values import FrozenDict, Value, unknown_option
+
+if TYPE_CHECKING:
+    from .rule_sets.base import RuleSet
 
 Output = str | Callable[[str, bytes], object]
 
@@ -106,7 +108,7 @@ class Policy(Value):
         self._keep(
             mounts=conflicts.check_mounts(mounts),
             network=network if isinstance(network, Network) else checks.boolean("network", network),
-            rules=None if rules is None else check_rule_sets("rules", rules),
+            rules=None if rules is None else _check_rules(rules),
             limits=_limits(limits),
             timeout=None if timeout is None else checks.seconds("timeout", timeout),
             env=checks.text_pairs("env", env),
@@ -229,3 +231,9 @@ def _name(value: object) -> str:
         remedy = "use a printable, non-empty str of at most 200 characters"
         raise PolicyError("name", f"{checks.show(value)} is not a name", remedy)
     return value
+
+
+def _check_rules(rules: Any) -> tuple[RuleSet | str, ...]:
+    from .rule_sets.base import check_rule_sets  # most policies have none
+
+    return check_rule_sets("rules", rules)

@@ -100,6 +100,7 @@ from isolate_fn import Policy, rw
 from isolate_fn._api.prepare import prepare
 from isolate_fn._runtime import call, lifetime
 from isolate_fn._runtime.signature import sign
+from isolate_fn._transport.calls import encode_call, function_part, function_reference
 from isolate_fn.errors import IsolationError
 {helpers}
 
@@ -108,7 +109,9 @@ def attempt(removed):
     try:
         policy = Policy(prewarm=0, mounts=[rw({place!r}, "/marker")], **{options!r})
         prepared = prepare(policy, removed=tuple(removed), by_value=True)
-        call.run(prepared, sign(hostile.touch_and_wait, prepared), hostile.touch_and_wait, ("/marker/ran",), {{}})
+        reference = function_reference(hostile.touch_and_wait)
+        part, encoded = function_part(reference), encode_call(reference, ("/marker/ran",), {{}})
+        call.run(prepared, sign(reference, prepared), encoded, part)
         error = {{"type": "", "ran": True, "text": ""}}
     except IsolationError as failure:
         parts = {{name: getattr(failure, name, None) for name in ("step", "call", "errno", "remedy")}}
