@@ -34,3 +34,23 @@ def resource_limits(scene: Scene) -> None:
         if ceiling != resource.RLIM_INFINITY:
             soft, hard = (ceiling if value == resource.RLIM_INFINITY else min(value, ceiling) for value in (soft, hard))
         resource.setrlimit(name, (soft, hard))
+
+
+_in_background = [False]
+
+
+def to_the_background() -> None:
+    """Let this process, and what it forks, preempt nobody by waking up (SCHED_BATCH of sched(7)).
+
+    Isolates are built while their caller goes on, often on the processor that it or another isolate runs on. Where
+    somebody has chosen another policy for the caller, it stays.
+    """
+    if os.sched_getscheduler(0) == os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        _in_background[0] = True
+
+
+def to_the_foreground(scene: Scene) -> None:
+    """Undo `to_the_background`."""
+    if _in_background[0]:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -66,6 +66,7 @@ WORKER_BUILDS: tuple[Step, ...] = (
     Step("death signal again", "a change of id clears it", namespaces.die_with_the_spawner),
     Step("speculation", "the filter denies prctl options later", privileges.no_speculation),
     Step("no new privileges", "required by the last two (prctl(2))", privileges.no_new_privileges),
+    Step("foreground", "what follows is waited for", limits.to_the_foreground),
 )
 
 # With fresh_exec an execve(2) lies before these.
@@ -86,5 +87,6 @@ INIT_LOCKS: tuple[Step, ...] = (
     Step("init: death signal", "a change of id clears it", namespaces.die_with_the_spawner),
     Step("init: no new privileges", "required by the next two", privileges.no_new_privileges),
     Step("init: landlock", "init reads /proc and nothing else", locks.landlock),
+    Step("init: foreground", "from here on it watches limits", limits.to_the_foreground),
     Step("init: seccomp", "last", locks.filter_calls),
 )

@@ -19,6 +19,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
+from isolate_fn._enforce import limits
 from isolate_fn._enforce.scene import Scene, StepFailed, carry_out
 from isolate_fn._enforce.sequence import SPAWNER_BUILDS
 from isolate_fn._plan.orders import Plan, Start
@@ -232,6 +233,7 @@ def main(control: int, idle_timeout: float, namespaces: int) -> NoReturn:
         gc.collect()
         gc.freeze()
         gc.disable()
+        limits.to_the_background()
         Spawner(control, idle_timeout, namespaces).serve()
         code = 0
     finally:

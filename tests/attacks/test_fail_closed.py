@@ -35,6 +35,8 @@ REDUNDANT = {
     "loopback": FEATURE,
     "subreaper": FEATURE,
     "speculation": NO_PROMISE,
+    "foreground": NO_PROMISE,
+    "init: foreground": NO_PROMISE,
     "groups": "an ordinary caller cannot leave its groups; root's own are tested apart",
     "not dumpable": "also reset to 0 by the change of id, where there is one",
     "init: not dumpable": "likewise",
