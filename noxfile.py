@@ -72,9 +72,12 @@ def news(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
-    """Measure what a call costs, against its peers in the same run; writes benchmarks/calls.json."""
-    session.install("-e", ".")
-    session.run("python", "benchmarks/calls.py", "--json", "benchmarks/calls.json", *session.posargs)
+    """Measure what calls cost, against their peers in the same run; arguments after `--` go to `python -m benchmarks`.
+
+    bubblewrap, firejail and nsjail are peers where the system has them.
+    """
+    session.install("-e", ".[bench]")
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["--json", "benchmarks/figures.json"]))
 
 
 @nox.session(python="3.11")

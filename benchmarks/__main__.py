@@ -1,0 +1,91 @@
+"""Measure, print one table, write JSON, draw plots."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import benchmarks
+from benchmarks import machine, table
+from benchmarks.budgets import BUDGETS
+from benchmarks.findings import Findings, merge, nothing
+from benchmarks.suites import SUITES
+from benchmarks.verdicts import judge
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=benchmarks.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: minutes instead of a quarter of an hour")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(SUITES)}; commas do as well")
+    parser.add_argument("--json", metavar="FILE", help="write all figures there")
+    parser.add_argument("--plots", metavar="DIRECTORY", help="draw the plots of the documentation there, as SVG")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 where a budget is missed or not measured")
+    options = parser.parse_args(given)
+    names = [name for part in options.only or () for name in part.split(",") if name]
+    unknown = [name for name in names if name not in SUITES]
+    if unknown:
+        parser.error(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    options.only = names or list(SUITES)
+    return options
+
+
+def measure(name: str, *, quick: bool) -> Findings:
+    """Run one suite in a process of its own.
+
+    Raises:
+        subprocess.CalledProcessError: it failed; what it said is on stderr.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        file = os.path.join(directory, "findings.json")
+        command = [sys.executable, "-m", "benchmarks.suites", name, file, *(["--quick"] if quick else [])]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        with open(file, encoding="utf-8") as written:
+            found: Findings = json.load(written)
+    return found
+
+
+def measure_all(names: Sequence[str], *, quick: bool) -> tuple[Findings, dict[str, float]]:
+    """Run suites one after the other; return what they found, and the seconds each took."""
+    findings, seconds = nothing(), {}
+    for name in names:
+        print(f"{name}: {SUITES[name].what} ...", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        merge(findings, measure(name, quick=quick))
+        seconds[name] = round(time.monotonic() - began, 1)
+    return findings, seconds
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Do what the command line says; return the exit status."""
+    options = arguments(given)
+    about: dict[str, Any] = {**machine.describe(), "byte_code": machine.compile_all(), "quick": options.quick}
+    findings, about["seconds"] = measure_all(options.only, quick=options.quick)
+    verdicts = judge(findings, BUDGETS)
+    if set(options.only) != set(SUITES):
+        verdicts = [one for one in verdicts if one.why != "not measured in this run"]
+    for name, contest in findings["contests"].items():
+        print(table.contestants(name, contest), end="\n\n")
+    print(table.budgets(verdicts))
+    if options.json:
+        rows = [{**one._asdict(), "budget": one.budget._asdict()} for one in verdicts]
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump({"about": about, **findings, "budgets": rows}, file, indent=1)
+            file.write("\n")
+    failed = [one for one in verdicts if not one.met and not one.budget.beyond]
+    return 1 if options.strict and failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The one table: budgets met or not, then all that was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from benchmarks.findings import Contest
+from benchmarks.verdicts import Verdict
+
+HEAD = ("what", "ours", "peer", "ratio", "by round", "budget", "met")
+
+
+def number(value: float | None) -> str:
+    """Return a number with three digits that matter, a dash for none."""
+    if value is None:
+        return "-"
+    if value == 0:
+        return "0"
+    for least, form in ((100, ".0f"), (10, ".1f"), (1, ".2f"), (0.1, ".3f")):
+        if abs(value) >= least:
+            return format(value, form)
+    return format(value, ".2g")
+
+
+def row(verdict: Verdict) -> tuple[str, ...]:
+    """Return one line of the table as its cells."""
+    budget = verdict.budget
+    unit = f" {budget.unit}" if budget.unit not in ("", "x") else ""
+    factor = budget.how == "ratio"
+    sign = "<=" if budget.direction == "at most" else ">="
+    bound = f"{sign} {budget.bound:g}{' x' if factor or budget.unit == 'x' else unit}"
+    if verdict.met is None:
+        return (budget.what, "-", "-", "-", "-", bound, f"not measured: {verdict.why}")
+    met = "met" if verdict.met else "not reached" if budget.beyond else "missed"
+    ratio = number(verdict.figure) if verdict.peer is not None else "-"
+    peer = number(verdict.peer) + unit if verdict.peer is not None else "-"
+    return (budget.what, number(verdict.ours) + unit, peer, ratio, number(verdict.by_round), bound, met)
+
+
+def budgets(verdicts: Iterable[Verdict]) -> str:
+    """Return the table of budgets as plain text."""
+    return plain([HEAD, *(row(verdict) for verdict in verdicts)])
+
+
+def contestants(name: str, contest: Contest) -> str:
+    """Return what one contest found, as plain text, in microseconds or milliseconds."""
+    summaries = contest["contestants"]
+    slow = max(one["median"] for one in summaries.values()) >= 1e-3
+    unit, factor = ("ms", 1e3) if slow else ("us", 1e6)
+    lines = [(f"{name}: {contest['what']} [{unit}]", "median", "min", "p10", "p90", "p99", "calls")]
+    for contestant, one in sorted(summaries.items(), key=lambda item: item[1]["median"]):
+        times = (one["median"], one["min"], one["p10"], one["p90"], one["p99"])
+        lines.append((f"  {contestant}", *(number(time * factor) for time in times), str(one["count"])))
+    text = plain(lines)
+    return "\n".join([text, *(f"  {who}: {why}" for who, why in contest["missing"].items())])
+
+
+def plain(lines: Sequence[Sequence[str]]) -> str:
+    """Return cells in columns, the first to the left and the others to the right but for a last one of words."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 or cell[:1].isalpha() else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
