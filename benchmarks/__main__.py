@@ -50,7 +50,9 @@ def measure(name: str, *, quick: bool) -> Findings:
     with tempfile.TemporaryDirectory() as directory:
         file = os.path.join(directory, "findings.json")
         command = [sys.executable, "-m", "benchmarks.suites", name, file, *(["--quick"] if quick else [])]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        scratch = os.path.join(directory, "scratch")  # of its own, so that it can say what was left there
+        os.mkdir(scratch)
+        subprocess.run(command, check=True, stdout=sys.stderr, env={**os.environ, "TMPDIR": scratch})
         with open(file, encoding="utf-8") as written:
             found: Findings = json.load(written)
     return found

@@ -52,4 +52,43 @@ FRESH = (
           "fresh/bwrap", 0.15, "ms"),
 )  # fmt: skip
 
-BUDGETS: tuple[Budget, ...] = (*WARM, *FRESH)
+COLD = (
+    _most("cold, by name", "cold script, function by name / bwrap", "cold-name/isolate_fn", "cold-name/bwrap, one process",
+          1.0, "ms"),
+    _most("cold, by value", "cold script, function by value / bwrap", "cold-value/isolate_fn",
+          "cold-value/bwrap, one process", 1.0, "ms"),
+    Budget("import", "import isolate_fn - bare interpreter", "import/import isolate_fn", "import/bare interpreter",
+           "difference", 15.0, "ms"),
+    Budget("import, modules", "modules of others, ctypes, asyncio after the import",
+           "modules that import isolate_fn must not load", "", "absolute", 0, ""),
+)  # fmt: skip
+
+PAYLOAD = (
+    _most("payload, pool", "100 MB numpy in and out / ProcessPoolExecutor", "payload-100MB/isolate_fn",
+          "payload-100MB/ProcessPoolExecutor", 0.20, "ms"),
+    _most("payload, memfd", "100 MB numpy in and out / bare memfd", "payload-100MB/isolate_fn",
+          "payload-100MB/bare memfd", 1.1, "ms"),
+    Budget("payload, peak", "caller's peak memory / payload", "peak memory / payload, isolate_fn", "", "absolute", 2.2, "x"),
+    _most("payload, beyond", "beyond: 100 MB numpy in and out / ProcessPoolExecutor", "payload-100MB/isolate_fn",
+          "payload-100MB/ProcessPoolExecutor", 0.10, "ms")._replace(beyond=True),
+)  # fmt: skip
+
+HELD = (
+    Budget("idle memory", "private memory of an idle isolate", "idle isolate, private", "", "absolute", 5.0, "MB"),
+    Budget("spawner memory", "private memory of the spawner", "spawner, private", "", "absolute", 20.0, "MB"),
+    Budget("left over", "left over after 1,000 isolates one after another", "left over after many calls", "",
+           "absolute", 0, ""),
+    Budget("left over, 200", "left over after 200 isolates at once", "left over after 200 at once", "", "absolute", 0, ""),
+    Budget("flat", "isolates 901 to 1,000 / isolates 1 to 100", "fresh calls, last tenth / first tenth", "", "absolute",
+           1.2, "x"),
+    *(
+        Budget(f"growth, {kind}, {who}", f"growth of the {who} over {count} {kind} calls",
+               f"{kind} calls, growth of the {who}", "", "absolute", 1.0, "MB")
+        for kind, count in (("fresh", "1,000"), ("warm", "10,000"))
+        for who in ("caller", "spawner")
+    ),
+)  # fmt: skip
+
+FILTER = (_most("filter", "getppid loop inside / outside", "filter/isolate_fn", "filter/unfiltered", 1.3, "ms"),)
+
+BUDGETS: tuple[Budget, ...] = (*WARM, *FRESH, *COLD, *PAYLOAD, *HELD, *FILTER)

@@ -28,6 +28,17 @@ SUITES: dict[str, Suite] = {
     "warm": Suite("warm", "a call of a reused worker, against a bare exchange and process pools"),
     "warm-pinned": Suite("warm", "the same with all processes on one processor", pinned=True),
     "fresh": Suite("fresh", "a fresh isolate for every call, against other sandboxes and bare interpreters"),
+    "cold": Suite("cold", "whole scripts that make one isolated call"),
+    "payload": Suite("payload", "carrying data in and out, 1 kB to 1 GB"),
+    "peak": Suite("peak", "the caller's peak memory while it carries data"),
+    "import": Suite("importing", "what the import costs"),
+    "memory": Suite("memory", "what an idle isolate and the spawner hold"),
+    "filter": Suite("filters", "what the filter adds to a system call"),
+    "flat": Suite("flat", "a thousand isolates and ten thousand warm calls: nothing left over, nothing grows"),
+    "alive": Suite("alive", "200 isolates at once, and what they do to the next"),
+    "mounts": Suite("mounts", "cost against the number of mounts"),
+    "threads": Suite("threads", "calls per second from several threads and from asyncio"),
+    "micro": Suite("micro", "what happens inside the caller alone"),
 }
 
 

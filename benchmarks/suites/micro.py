@@ -1,0 +1,42 @@
+"""What happens inside the caller, by pyperf: it calibrates its loops, warms up, and starts several processes for each.
+
+The warm call is there once more, as a check on our own way of taking times: both must agree.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+
+import isolate_fn
+from benchmarks.findings import Findings, contest, nothing
+from benchmarks.rounds import Pace
+from benchmarks.suites import INSIDE
+
+QUICK = ("--processes=2", "--values=2", "--warmups=1", "--min-time=0.02")
+FULL = ("--fast",)
+
+
+def measure(pace: Pace) -> Findings:
+    """Run pyperf on `inside/micro.py` and take over its values; its processes are our rounds."""
+    findings = nothing()
+    if importlib.util.find_spec("pyperf") is None:
+        findings["absent"]["micro"] = "pyperf is not installed"
+        return findings
+    import pyperf
+
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((INSIDE, os.path.dirname(isolate_fn.__path__[0])))}
+    with tempfile.TemporaryDirectory() as directory:
+        file = os.path.join(directory, "micro.json")
+        command = [sys.executable, os.path.join(INSIDE, "micro.py"), "--quiet", "--copy-env", "-o", file]
+        subprocess.run([*command, *(QUICK if pace.quick else FULL)], check=True, stdout=sys.stderr, env=environment)
+        suite = pyperf.BenchmarkSuite.load(file)
+    found = {
+        one.get_name(): [list(map(float, each.values)) for each in one.get_runs() if each.values]
+        for one in suite.get_benchmarks()
+    }
+    findings["contests"]["micro"] = contest("inside the caller, by pyperf", found)
+    return findings
