@@ -9,7 +9,8 @@
     budgets.py      the budgets, as data                        figures.py    percentiles, ratios; pure
     suites/         one file per thing measured                 rounds.py     interleaving
     peers/          what it is compared to                      machine.py    what it ran on; memory of processes
-    inside/         the functions that travel                   table.py      budgets met or not, as a table
+    measured.py     the functions that travel                  table.py      budgets met or not, as a table
+    scripts/        whole scripts that are measured             stage.py      where all that runs
 
 Why not pyperf for all of it: pyperf measures one thing to the end in processes of its own and compares files afterwards.
 The budgets are ratios, and on a shared machine the minutes between two files differ by more than the contestants do. So

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -13,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import benchmarks
-from benchmarks import machine, table
+from benchmarks import machine, plots, stage, table, written
 from benchmarks.budgets import BUDGETS
 from benchmarks.findings import Findings, merge, nothing
 from benchmarks.suites import SUITES
-from benchmarks.verdicts import judge
+from benchmarks.verdicts import Verdict, judge
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -41,50 +40,66 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def measure(name: str, *, quick: bool) -> Findings:
+def measure(name: str, built: str, *, quick: bool) -> Findings:
     """Run one suite in a process of its own.
+
+    Args:
+        name: of the suite.
+        built: the stage, see `benchmarks.stage`.
+        quick: fewer rounds.
 
     Raises:
         subprocess.CalledProcessError: it failed; what it said is on stderr.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        file = os.path.join(directory, "findings.json")
-        command = [sys.executable, "-m", "benchmarks.suites", name, file, *(["--quick"] if quick else [])]
-        scratch = os.path.join(directory, "scratch")  # of its own, so that it can say what was left there
-        os.mkdir(scratch)
-        subprocess.run(command, check=True, stdout=sys.stderr, env={**os.environ, "TMPDIR": scratch})
-        with open(file, encoding="utf-8") as written:
-            found: Findings = json.load(written)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
+        file, scratch = os.path.join(directory, "findings.json"), os.path.join(directory, "scratch")
+        os.mkdir(scratch)  # a TMPDIR of its own, so that it can say what was left there
+        command = stage.suite_command([name, file, *(["--quick"] if quick else [])])
+        environment = {**stage.environment(built), "TMPDIR": scratch}
+        subprocess.run(command, check=True, stdout=sys.stderr, env=environment, cwd=scratch)
+        found: Findings = written.load(file)
     return found
 
 
 def measure_all(names: Sequence[str], *, quick: bool) -> tuple[Findings, dict[str, float]]:
     """Run suites one after the other; return what they found, and the seconds each took."""
     findings, seconds = nothing(), {}
-    for name in names:
-        print(f"{name}: {SUITES[name].what} ...", file=sys.stderr, flush=True)
-        began = time.monotonic()
-        merge(findings, measure(name, quick=quick))
-        seconds[name] = round(time.monotonic() - began, 1)
+    with stage.build() as built:
+        for name in names:
+            print(f"{name}: {SUITES[name].what} ...", file=sys.stderr, flush=True)
+            began = time.monotonic()
+            merge(findings, measure(name, built, quick=quick))
+            seconds[name] = round(time.monotonic() - began, 1)
     return findings, seconds
+
+
+def show(findings: Findings, verdicts: Sequence[Verdict]) -> None:
+    """Print what was measured, and the budgets last."""
+    for name, contest in findings["contests"].items():
+        print(table.contestants(name, contest), end="\n\n")
+    for name, curve in findings["curves"].items():
+        print(table.curve(name, curve), end="\n\n")
+    facts = [("other figures", ""), *((f"  {name}", table.number(value)) for name, value in findings["facts"].items())]
+    print(table.plain(facts), end="\n\n")
+    for name, why in findings["absent"].items():
+        print(f"{name}: {why}")
+    table.show_budgets(verdicts)
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     options = arguments(given)
-    about: dict[str, Any] = {**machine.describe(), "byte_code": machine.compile_all(), "quick": options.quick}
+    about: dict[str, Any] = {**machine.describe(), "quick": options.quick}
     findings, about["seconds"] = measure_all(options.only, quick=options.quick)
     verdicts = judge(findings, BUDGETS)
     if set(options.only) != set(SUITES):
         verdicts = [one for one in verdicts if one.why != "not measured in this run"]
-    for name, contest in findings["contests"].items():
-        print(table.contestants(name, contest), end="\n\n")
-    print(table.budgets(verdicts))
+    show(findings, verdicts)
     if options.json:
         rows = [{**one._asdict(), "budget": one.budget._asdict()} for one in verdicts]
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"about": about, **findings, "budgets": rows}, file, indent=1)
-            file.write("\n")
+        written.save(options.json, {"about": about, **findings, "budgets": rows})
+    if options.plots:
+        print("drawn:", ", ".join(plots.draw_all(findings, options.plots)))
     failed = [one for one in verdicts if not one.met and not one.budget.beyond]
     return 1 if options.strict and failed else 0
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import compileall
 import os
 import platform
 import sys
 import sysconfig
 from typing import Any
-
-import isolate_fn
 
 
 def describe() -> dict[str, Any]:
@@ -25,13 +22,3 @@ def describe() -> dict[str, Any]:
         "pth_files": len([name for name in os.listdir(site) if name.endswith(".pth")]),
         "virtual_environment": sys.prefix != sys.base_prefix,
     }
-
-
-def compile_all() -> bool:
-    """Write byte code of the package and of what is measured, as an installed package has it; tell whether that worked.
-
-    Where PYTHONDONTWRITEBYTECODE is set, every spawner and every worker would compile sources otherwise.
-    """
-    places = (os.path.dirname(isolate_fn.__file__), os.path.dirname(os.path.abspath(__file__)))
-    done = [bool(compileall.compile_dir(place, quiet=2)) for place in places]  # both, whatever the first one said
-    return all(done)

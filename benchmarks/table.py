@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Iterable, Sequence
 
-from benchmarks.findings import Contest
+from benchmarks.findings import Contest, Curve
 from benchmarks.verdicts import Verdict
 
 HEAD = ("what", "ours", "peer", "ratio", "by round", "budget", "met")
@@ -14,8 +16,8 @@ def number(value: float | None) -> str:
     """Return a number with three digits that matter, a dash for none."""
     if value is None:
         return "-"
-    if value == 0:
-        return "0"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
     for least, form in ((100, ".0f"), (10, ".1f"), (1, ".2f"), (0.1, ".3f")):
         if abs(value) >= least:
             return format(value, form)
@@ -40,6 +42,32 @@ def row(verdict: Verdict) -> tuple[str, ...]:
 def budgets(verdicts: Iterable[Verdict]) -> str:
     """Return the table of budgets as plain text."""
     return plain([HEAD, *(row(verdict) for verdict in verdicts)])
+
+
+def show_budgets(verdicts: Sequence[Verdict]) -> None:
+    """Print the table of budgets: with colours where rich is installed and this is a terminal, else as plain text."""
+    if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
+        print(budgets(verdicts))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(*HEAD)
+    for verdict in verdicts:
+        drawn.add_row(*row(verdict), style="red" if verdict.met is False and not verdict.budget.beyond else None)
+    Console().print(drawn)
+
+
+def curve(name: str, found: Curve) -> str:
+    """Return the medians of a curve as plain text, one column for each point."""
+    longest = max(found["lines"].values(), key=len)
+    unit = found.get("y", "seconds")
+    factor, unit = {"seconds": (1e3, "ms"), "bytes": (1e-6, "MB")}.get(unit, (1.0, unit))
+    lines = [(f"{name}: {found['what']} [{unit}] against {found['x']}", *(f"{point[0]:g}" for point in longest))]
+    for who, points in found["lines"].items():
+        missing = [""] * (len(longest) - len(points))
+        lines.append((f"  {who}", *(number(point[1] * factor) for point in points), *missing))
+    return plain(lines)
 
 
 def contestants(name: str, contest: Contest) -> str:

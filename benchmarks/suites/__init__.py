@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 from typing import Any, NamedTuple
-
-INSIDE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "inside")
 
 
 class Suite(NamedTuple):
@@ -44,6 +40,4 @@ SUITES: dict[str, Suite] = {
 
 def subject() -> Any:
     """Return the module of measured functions, imported as a user's own would be: top level, by name."""
-    if INSIDE not in sys.path:
-        sys.path.insert(0, INSIDE)
     return importlib.import_module("measured")

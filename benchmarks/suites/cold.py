@@ -7,15 +7,12 @@ the isolate's. The same with two interpreters is measured beside it: a script th
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Sequence
 
-import isolate_fn
 from benchmarks.findings import Contest, Findings, contest, nothing
-from benchmarks.peers.commands import BWRAP, Call, why_not
+from benchmarks.peers.commands import BWRAP, command_call, why_not
 from benchmarks.rounds import Contestant, Pace, run
-from benchmarks.suites import INSIDE
+from benchmarks.stage import VARIABLE, script
 
 
 def measure(pace: Pace) -> Findings:
@@ -28,11 +25,17 @@ def measure(pace: Pace) -> Findings:
 
 def one_way(way: str, pace: Pace) -> Contest:
     """Measure scripts whose function travels by ``name`` or by ``value``."""
+    bwrap = [
+        *BWRAP,
+        "--ro-bind",
+        os.environ[VARIABLE],
+        os.environ[VARIABLE],
+    ]  # else its empty /tmp may hide the scripts
     commands = {
-        "isolate_fn": [sys.executable, os.path.join(INSIDE, f"cold_by_{way}.py")],
-        "bwrap, one process": [*BWRAP, sys.executable, os.path.join(INSIDE, f"same_by_{way}.py")],
-        "bwrap, caller too": [sys.executable, os.path.join(INSIDE, "bwrap_call.py"), *BWRAP, way],
-        "no isolation, one process": [sys.executable, os.path.join(INSIDE, f"same_by_{way}.py")],
+        "isolate_fn": [sys.executable, script(f"cold_by_{way}")],
+        "bwrap, one process": [*bwrap, sys.executable, script(f"same_by_{way}")],
+        "bwrap, caller too": [sys.executable, script("bwrap_call"), *bwrap, way],
+        "no isolation, one process": [sys.executable, script(f"same_by_{way}")],
     }
     missing = {}
     reason = why_not([*BWRAP, "true"])
@@ -40,16 +43,5 @@ def one_way(way: str, pace: Pace) -> Contest:
         missing[name] = reason
         del commands[name]
     few = pace.of(4, 2)
-    contestants = {name: Contestant(script(command), few, 1) for name, command in commands.items()}
+    contestants = {name: Contestant(command_call(command), few, 1) for name, command in commands.items()}
     return contest(f"whole script with one call, function by {way}", run(contestants, pace.of(20, 6)), missing)
-
-
-def script(command: Sequence[str]) -> Call:
-    """Return a contestant that runs a command which can import isolate_fn and what is measured."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((INSIDE, os.path.dirname(isolate_fn.__path__[0])))}
-
-    def call(number: int) -> int:
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env=environment)
-        return number + 1
-
-    return call

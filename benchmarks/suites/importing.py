@@ -6,14 +6,12 @@ Without site, so that nothing is there already which a ``.pth`` file of this env
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
-import isolate_fn
 from benchmarks.findings import Findings, contest, nothing
+from benchmarks.peers.commands import command_call
 from benchmarks.rounds import Contestant, Pace, run
-from benchmarks.suites.cold import script
 
 NOT_AT_IMPORT = ("ctypes", "asyncio")
 LIST = """
@@ -31,9 +29,8 @@ def measure(pace: Pace) -> Findings:
         "import isolate_fn": [sys.executable, "-S", "-c", "import isolate_fn"],
         "bare interpreter": [sys.executable, "-S", "-c", "pass"],
         "import asyncio": [sys.executable, "-S", "-c", "import asyncio"],
-        "import numpy": [sys.executable, "-c", "import numpy"],
     }
-    contestants = {name: Contestant(script(command), few, 1) for name, command in commands.items()}
+    contestants = {name: Contestant(command_call(command), few, 1) for name, command in commands.items()}
     findings = nothing()
     findings["contests"]["import"] = contest("an interpreter that only imports", run(contestants, pace.of(25, 8)))
     findings["facts"]["modules that import isolate_fn must not load"] = len(unwanted(loaded()))
@@ -42,8 +39,7 @@ def measure(pace: Pace) -> Findings:
 
 def loaded() -> list[str]:
     """Return the top-level modules that the import adds to an interpreter."""
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(isolate_fn.__path__[0])}
-    done = subprocess.run([sys.executable, "-S", "-c", LIST], env=environment, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run([sys.executable, "-S", "-c", LIST], stdout=subprocess.PIPE, check=True)
     names: list[str] = json.loads(done.stdout)
     return names
 

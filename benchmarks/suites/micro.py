@@ -11,28 +11,26 @@ import subprocess
 import sys
 import tempfile
 
-import isolate_fn
 from benchmarks.findings import Findings, contest, nothing
 from benchmarks.rounds import Pace
-from benchmarks.suites import INSIDE
+from benchmarks.stage import script
 
 QUICK = ("--processes=2", "--values=2", "--warmups=1", "--min-time=0.02")
 FULL = ("--fast",)
 
 
 def measure(pace: Pace) -> Findings:
-    """Run pyperf on `inside/micro.py` and take over its values; its processes are our rounds."""
+    """Run pyperf on `scripts/micro.py` and take over its values; its processes are our rounds."""
     findings = nothing()
     if importlib.util.find_spec("pyperf") is None:
         findings["absent"]["micro"] = "pyperf is not installed"
         return findings
     import pyperf
 
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((INSIDE, os.path.dirname(isolate_fn.__path__[0])))}
     with tempfile.TemporaryDirectory() as directory:
         file = os.path.join(directory, "micro.json")
-        command = [sys.executable, os.path.join(INSIDE, "micro.py"), "--quiet", "--copy-env", "-o", file]
-        subprocess.run([*command, *(QUICK if pace.quick else FULL)], check=True, stdout=sys.stderr, env=environment)
+        command = [sys.executable, script("micro"), "--quiet", "--copy-env", "-o", file]
+        subprocess.run([*command, *(QUICK if pace.quick else FULL)], check=True, stdout=sys.stderr)
         suite = pyperf.BenchmarkSuite.load(file)
     found = {
         one.get_name(): [list(map(float, each.values)) for each in one.get_runs() if each.values]

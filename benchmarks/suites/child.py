@@ -1,4 +1,4 @@
-"""One suite in this process: ``python -m benchmarks.suites NAME FILE [--quick]`` writes its findings as JSON."""
+"""One suite in this process: ``NAME FILE [--quick]`` on the command line writes its findings to FILE, as JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 
+from benchmarks import stage
 from benchmarks.rounds import Pace
 from benchmarks.suites import SUITES
 
@@ -21,10 +22,8 @@ def main() -> None:
     suite = SUITES[options.name]
     if suite.pinned:  # before any process is started, so that all inherit it
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    findings = importlib.import_module(f"benchmarks.suites.{suite.module}").measure(Pace(options.quick))
+    measure = importlib.import_module(f"benchmarks.suites.{suite.module}").measure
+    stage.forget_the_repository()
+    findings = measure(Pace(options.quick))
     with open(options.file, "w", encoding="utf-8") as file:
         json.dump(findings, file)
-
-
-if __name__ == "__main__":
-    main()
