@@ -1,16 +1,19 @@
 """What isolated calls cost, each budget against its peer, in the same run.
 
     nox -s bench                               # everything, with what it is compared to installed
-    python -m benchmarks [--quick] [--only NAME ...] [--json FILE] [--plots DIRECTORY] [--strict]
+    python -m benchmarks [--quick] [--only NAME ...] [--details] [--json FILE]
+                         [--plots DIRECTORY] [--strict]
     python -m benchmarks.page --write          # docs/performance.md from the committed figures
     python -m benchmarks.syscalls              # the system calls of one fresh isolate, by process and stage
     python -m benchmarks.profiles              # where the processor time of a fresh call goes (root, perf)
 
-    budgets.py      the budgets, as data                        figures.py    percentiles, ratios; pure
-    suites/         one file per thing measured                 rounds.py     interleaving
-    peers/          what it is compared to                      machine.py    what it ran on; memory of processes
-    measured.py     the functions that travel                  table.py      budgets met or not, as a table
-    scripts/        whole scripts that are measured             stage.py      where all that runs
+    budgets.py      the budgets, as data                        figures.py     percentiles, ratios; pure
+    suites/         one file per thing measured                 findings.py    what they hand over, plain data
+    peers/          what it is compared to                      verdicts.py    budgets against findings; pure
+    measured.py     the functions that travel                   table.py       as text
+    scripts/        whole scripts that are measured             plots.py       as SVG
+    stage.py        where all that runs                         page.py        as documentation, with the words of page.md
+    rounds.py       interleaving                                processes.py   what the processes of isolates hold
 
 Why not pyperf for all of it: pyperf measures one thing to the end in processes of its own and compares files afterwards.
 The budgets are ratios, and on a shared machine the minutes between two files differ by more than the contestants do. So

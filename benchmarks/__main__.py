@@ -13,10 +13,10 @@ from typing import Any
 
 import benchmarks
 from benchmarks import machine, plots, stage, table, written
-from benchmarks.budgets import BUDGETS
+from benchmarks.budgets import BUDGETS, COMPARED
 from benchmarks.findings import Findings, merge, nothing
 from benchmarks.suites import SUITES
-from benchmarks.verdicts import Verdict, judge
+from benchmarks.verdicts import failed, judge
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -28,6 +28,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds: minutes instead of a quarter of an hour")
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(SUITES)}; commas do as well")
+    parser.add_argument("--details", action="store_true", help="print all that was measured before the table")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     parser.add_argument("--plots", metavar="DIRECTORY", help="draw the plots of the documentation there, as SVG")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a budget is missed or not measured")
@@ -73,17 +74,19 @@ def measure_all(names: Sequence[str], *, quick: bool) -> tuple[Findings, dict[st
     return findings, seconds
 
 
-def show(findings: Findings, verdicts: Sequence[Verdict]) -> None:
-    """Print what was measured, and the budgets last."""
+def show(findings: Findings) -> None:
+    """Print all that was measured."""
     for name, contest in findings["contests"].items():
         print(table.contestants(name, contest), end="\n\n")
     for name, curve in findings["curves"].items():
-        print(table.curve(name, curve), end="\n\n")
-    facts = [("other figures", ""), *((f"  {name}", table.number(value)) for name, value in findings["facts"].items())]
+        print(table.plain(table.curve_cells(name, curve)), end="\n\n")
+    facts = [
+        ("other figures", ""),
+        *((f"  {name}", table.fact(name, value)) for name, value in findings["facts"].items()),
+    ]
     print(table.plain(facts), end="\n\n")
     for name, why in findings["absent"].items():
         print(f"{name}: {why}")
-    table.show_budgets(verdicts)
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -91,17 +94,18 @@ def main(given: Sequence[str] | None = None) -> int:
     options = arguments(given)
     about: dict[str, Any] = {**machine.describe(), "quick": options.quick}
     findings, about["seconds"] = measure_all(options.only, quick=options.quick)
-    verdicts = judge(findings, BUDGETS)
+    verdicts = judge(findings, (*BUDGETS, *COMPARED))
     if set(options.only) != set(SUITES):
         verdicts = [one for one in verdicts if one.why != "not measured in this run"]
-    show(findings, verdicts)
+    if options.details:
+        show(findings)
+    table.show_budgets(verdicts)
     if options.json:
         rows = [{**one._asdict(), "budget": one.budget._asdict()} for one in verdicts]
         written.save(options.json, {"about": about, **findings, "budgets": rows})
     if options.plots:
         print("drawn:", ", ".join(plots.draw_all(findings, options.plots)))
-    failed = [one for one in verdicts if not one.met and not one.budget.beyond]
-    return 1 if options.strict and failed else 0
+    return 1 if options.strict and any(map(failed, verdicts)) else 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ class Budget(NamedTuple):
         ours: ``contest/contestant``, whose median counts, or the name of a fact.
         peer: the same of what it is compared to; empty for an absolute bound.
         how: ``ratio`` ours / peer, ``difference`` ours - peer, ``absolute`` ours alone.
-        bound: a factor, or a number of `unit`.
+        bound: a factor, or a number of `unit`; None for what is only compared, without a promise.
         unit: of ours and the peer, and of the bound unless it is a factor.
         direction: on which side of the bound ours has to be.
         beyond: aimed at beyond the budget; missing it does not count.
@@ -25,13 +25,13 @@ class Budget(NamedTuple):
     ours: str
     peer: str
     how: Literal["ratio", "difference", "absolute"]
-    bound: float
+    bound: float | None
     unit: Literal["us", "ms", "s", "MB", "x", ""]
     direction: Literal["at most", "at least"] = "at most"
     beyond: bool = False
 
 
-def _most(name: str, what: str, ours: str, peer: str, bound: float, unit: Literal["us", "ms", "s"]) -> Budget:
+def _most(name: str, what: str, ours: str, peer: str, bound: float | None, unit: Literal["us", "ms", "s"]) -> Budget:
     return Budget(name, what, ours, peer, "ratio", bound, unit)
 
 
@@ -76,7 +76,7 @@ PAYLOAD = (
 HELD = (
     Budget("idle memory", "private memory of an idle isolate", "idle isolate, private", "", "absolute", 5.0, "MB"),
     Budget("spawner memory", "private memory of the spawner", "spawner, private", "", "absolute", 20.0, "MB"),
-    Budget("left over", "left over after 1,000 isolates one after another", "left over after many calls", "",
+    Budget("left over", "left over after 1,000 isolates and 10,000 warm calls", "left over after many calls", "",
            "absolute", 0, ""),
     Budget("left over, 200", "left over after 200 isolates at once", "left over after 200 at once", "", "absolute", 0, ""),
     Budget("flat", "isolates 901 to 1,000 / isolates 1 to 100", "fresh calls, last tenth / first tenth", "", "absolute",
@@ -92,3 +92,25 @@ HELD = (
 FILTER = (_most("filter", "getppid loop inside / outside", "filter/isolate_fn", "filter/unfiltered", 1.3, "ms"),)
 
 BUDGETS: tuple[Budget, ...] = (*WARM, *FRESH, *COLD, *PAYLOAD, *HELD, *FILTER)
+
+_POOLS = ("multiprocessing.Pool", "loky", "pebble")
+_SANDBOXES = ("bwrap, python -S", "firejail", "nsjail", "sandlock", "sandlock, a fork", "python -I -S")
+_UNPREPARED = "fresh/isolate_fn, nothing prewarmed"
+
+# Not promised, but what people ask next.
+COMPARED: tuple[Budget, ...] = (
+    *(_most(f"warm, {peer}", f"warm call / {peer}", "warm/isolate_fn", f"warm/{peer}", None, "us") for peer in _POOLS),
+    *(
+        _most(f"fresh, {peer}", f"fresh isolate, nothing prewarmed / {peer}", _UNPREPARED, f"fresh/{peer}", None, "ms")
+        for peer in _SANDBOXES
+    ),
+    _most("default, bwrap", "fresh isolate, back to back as by default / bwrap", "fresh/isolate_fn, default", "fresh/bwrap",
+          None, "ms"),
+    _most("long idle, bwrap", "fresh isolate, caller idle for long / bwrap", "fresh-idle/isolate_fn, long pause",
+          "fresh-idle/bwrap", None, "ms"),
+    *(
+        _most(f"cold, {way}, both", f"cold script, function by {way} / script that starts bwrap", f"cold-{way}/isolate_fn",
+              f"cold-{way}/bwrap, caller too", None, "ms")
+        for way in ("name", "value")
+    ),
+)  # fmt: skip

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from benchmarks import machine, stage, table, written
@@ -158,13 +158,14 @@ def record(calls: int, directory: str, built: str) -> tuple[int, str]:
     return int(done.stdout.split()[0]), text
 
 
-def cells(found: dict[str, Counter[str]], calls: int) -> list[tuple[str, ...]]:
+def cells(counts: Mapping[str, Mapping[str, int]], calls: int) -> list[tuple[str, ...]]:
     """Return the cells of a table: milliseconds per call by role, then what each role's come from."""
+    found = {role: Counter(reasons) for role, reasons in counts.items()}
 
     def per_call(samples: int) -> str:
         return table.number(samples / RATE * 1000 / calls)
 
-    rows = [("processor time of one fresh call [ms]", "all", "own code", "kernel")]
+    rows: list[tuple[str, ...]] = [("processor time of one fresh call [ms]", "all", "own code", "kernel")]
     for role, reasons in found.items():
         total, own = reasons.total(), reasons["own code"]
         rows.append((role, per_call(total), per_call(own), per_call(total - own)))

@@ -45,13 +45,16 @@ class Contestant(NamedTuple):
     tells: bool = False
 
 
-def run(contestants: Mapping[str, Contestant], rounds: int, *, rehearse: bool = True) -> dict[str, Rounds]:
+def run(
+    contestants: Mapping[str, Contestant], rounds: int, *, rehearse: bool = True, settle: float = SETTLE
+) -> dict[str, Rounds]:
     """Measure every contestant in every round.
 
     Args:
         contestants: by name; they run in this order, rotated by one each round.
         rounds: that count.
         rehearse: one more comes first and does not.
+        settle: seconds of rest after each burst.
 
     Returns:
         Seconds of each call, by round, by contestant.
@@ -64,7 +67,7 @@ def run(contestants: Mapping[str, Contestant], rounds: int, *, rehearse: bool = 
             times = burst(contestants[name])
             if number >= 0:
                 found[name].append(times)
-            time.sleep(SETTLE)
+            time.sleep(settle)
     return found
 
 

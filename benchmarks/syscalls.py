@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from benchmarks import machine, stage, table, written
@@ -62,7 +62,7 @@ class Event(NamedTuple):
     rest: str
 
 
-Counts = dict[str, dict[str, Counter[str]]]  # by part, by role, by system call
+Counts = Mapping[str, Mapping[str, Mapping[str, int]]]  # by part, by role, by system call
 
 
 def read(lines: Iterable[str]) -> Iterator[Event]:
@@ -74,37 +74,45 @@ def read(lines: Iterable[str]) -> Iterator[Event]:
             yield Event(int(pid), name, end == "(", rest)
 
 
-def count(events: Iterable[Event]) -> Counts:
+def count(events: Iterable[Event]) -> dict[str, dict[str, Counter[str]]]:
     """Count the system calls between the marks.
 
     Raises:
         ValueError: a mark is missing; the trace is not of `scripts/one_fresh.py`.
     """
-    counts: Counts = {part: {role: Counter() for role in ROLES} for part in PARTS}
-    roles: dict[int, str] = {}
-    part = ""
-    for event in events:
-        if not roles:
-            roles[event.pid] = "caller"
-        if f'"{MARK_BEGIN}"' in event.rest:
-            part = PARTS[0]
-        elif f'"{MARK_END}"' in event.rest:
-            if part != PARTS[1]:
-                raise ValueError("the function's own mark is not in the trace")
-            return counts
-        elif f'"{MARK_INSIDE}"' in event.rest and part:
-            part = PARTS[1]
-        elif part:
-            role = roles.get(event.pid, "spawner")  # what was there before and is not the caller
-            if event.begins:
-                counts[part][role][event.name] += 1
-            if event.name in _FORKS and (child := _CHILD.search(event.rest)):
-                roles[int(child[2] or child[1])] = _below(role)
-    raise ValueError("the marks are not in the trace")
+    events = list(events)
+    at = {mark: _position(events, mark) for mark in (MARK_BEGIN, MARK_INSIDE, MARK_END)}
+    parents = {
+        int(child[2] or child[1]): event.pid
+        for event in events
+        if event.name in _FORKS and (child := _CHILD.search(event.rest))
+    }
+    early = {event.pid for event in events[: at[MARK_BEGIN]]}
+    counts: dict[str, dict[str, Counter[str]]] = {part: {role: Counter() for role in ROLES} for part in PARTS}
+    for number in range(at[MARK_BEGIN] + 1, at[MARK_END]):
+        event = events[number]
+        if event.begins and number != at[MARK_INSIDE]:
+            role = _role(event.pid, events[0].pid, early, parents)
+            counts[PARTS[number > at[MARK_INSIDE]]][role][event.name] += 1
+    return counts
 
 
-def _below(role: str) -> str:
-    return {"spawner": "init", "init": "worker"}.get(role, "others")
+def _position(events: list[Event], mark: str) -> int:
+    """Return where a mark was made the last time: a script may make the inner one in calls that do not count."""
+    found = [number for number, event in enumerate(events) if f'"{mark}"' in event.rest]
+    if not found:
+        raise ValueError(f"the mark {mark} is not in the trace")
+    return found[-1]
+
+
+def _role(pid: int, caller: int, early: set[int], parents: dict[int, int]) -> str:
+    """Return a process's role by its distance from a process that was there before: the spawner, or the caller."""
+    distance = 0
+    while pid not in early and pid in parents:
+        pid, distance = parents[pid], distance + 1
+    if pid == caller:
+        return "others" if distance else "caller"
+    return ("spawner", "init", "worker", "others")[min(distance, 3)]
 
 
 def by_kind(counts: Counts) -> list[tuple[str, ...]]:

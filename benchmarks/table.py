@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from benchmarks.findings import Contest, Curve
-from benchmarks.verdicts import Verdict
+from benchmarks.verdicts import Verdict, failed
 
 HEAD = ("what", "ours", "peer", "ratio", "by round", "budget", "met")
 
@@ -18,10 +18,17 @@ def number(value: float | None) -> str:
         return "-"
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
-    for least, form in ((100, ".0f"), (10, ".1f"), (1, ".2f"), (0.1, ".3f")):
+    for least, form in ((100, ",.0f"), (10, ".1f"), (1, ".2f"), (0.1, ".3f")):
         if abs(value) >= least:
             return format(value, form)
     return format(value, ".2g")
+
+
+def fact(name: str, value: float) -> str:
+    """Return a fact in the unit that its name tells."""
+    if any(word in name for word in ("growth of", ", private", ", resident", "bytes of")):
+        return f"{number(value / 1e6)} MB"
+    return f"{number(value)} s" if ", seconds" in name else number(value)
 
 
 def row(verdict: Verdict) -> tuple[str, ...]:
@@ -30,10 +37,10 @@ def row(verdict: Verdict) -> tuple[str, ...]:
     unit = f" {budget.unit}" if budget.unit not in ("", "x") else ""
     factor = budget.how == "ratio"
     sign = "<=" if budget.direction == "at most" else ">="
-    bound = f"{sign} {budget.bound:g}{' x' if factor or budget.unit == 'x' else unit}"
-    if verdict.met is None:
-        return (budget.what, "-", "-", "-", "-", bound, f"not measured: {verdict.why}")
-    met = "met" if verdict.met else "not reached" if budget.beyond else "missed"
+    bound = "-" if budget.bound is None else f"{sign} {budget.bound:g}{' x' if factor or budget.unit == 'x' else unit}"
+    if verdict.ours is None:
+        return (budget.what, "-", "-", "-", "-", bound, verdict.why)
+    met = {True: "met", False: "not reached" if budget.beyond else "missed", None: "-"}[verdict.met]
     ratio = number(verdict.figure) if verdict.peer is not None else "-"
     peer = number(verdict.peer) + unit if verdict.peer is not None else "-"
     return (budget.what, number(verdict.ours) + unit, peer, ratio, number(verdict.by_round), bound, met)
@@ -54,33 +61,45 @@ def show_budgets(verdicts: Sequence[Verdict]) -> None:
 
     drawn = Table(*HEAD)
     for verdict in verdicts:
-        drawn.add_row(*row(verdict), style="red" if verdict.met is False and not verdict.budget.beyond else None)
+        drawn.add_row(*row(verdict), style="red" if failed(verdict) else None)
     Console().print(drawn)
 
 
-def curve(name: str, found: Curve) -> str:
-    """Return the medians of a curve as plain text, one column for each point."""
+def curve_cells(name: str, found: Curve) -> list[tuple[str, ...]]:
+    """Return the medians of a curve as cells, one column for each point."""
     longest = max(found["lines"].values(), key=len)
     unit = found.get("y", "seconds")
     factor, unit = {"seconds": (1e3, "ms"), "bytes": (1e-6, "MB")}.get(unit, (1.0, unit))
-    lines = [(f"{name}: {found['what']} [{unit}] against {found['x']}", *(f"{point[0]:g}" for point in longest))]
+    rows: list[tuple[str, ...]] = [(f"{name}: {found['what']} [{unit}] against {found['x']}",
+                                    *(number(point[0]) for point in longest))]  # fmt: skip
     for who, points in found["lines"].items():
         missing = [""] * (len(longest) - len(points))
-        lines.append((f"  {who}", *(number(point[1] * factor) for point in points), *missing))
-    return plain(lines)
+        rows.append((f"  {who}", *(number(point[1] * factor) for point in points), *missing))
+    return rows
+
+
+def unit_of(contest: Contest) -> tuple[str, float]:
+    """Return the unit that suits a contest, and how many of it are a second."""
+    slow = max(one["median"] for one in contest["contestants"].values()) >= 1e-3
+    return ("ms", 1e3) if slow else ("us", 1e6)
+
+
+def cells(name: str, contest: Contest) -> list[tuple[str, ...]]:
+    """Return what one contest found as cells, in microseconds or milliseconds, the quickest first."""
+    unit, factor = unit_of(contest)
+    rows: list[tuple[str, ...]] = [
+        (f"{name}: {contest['what']} [{unit}]", "median", "min", "p10", "p90", "p99", "calls")
+    ]
+    for contestant, one in sorted(contest["contestants"].items(), key=lambda item: item[1]["median"]):
+        times = (one["median"], one["min"], one["p10"], one["p90"], one["p99"])
+        rows.append((f"  {contestant}", *(number(time * factor) for time in times), str(one["count"])))
+    return rows
 
 
 def contestants(name: str, contest: Contest) -> str:
-    """Return what one contest found, as plain text, in microseconds or milliseconds."""
-    summaries = contest["contestants"]
-    slow = max(one["median"] for one in summaries.values()) >= 1e-3
-    unit, factor = ("ms", 1e3) if slow else ("us", 1e6)
-    lines = [(f"{name}: {contest['what']} [{unit}]", "median", "min", "p10", "p90", "p99", "calls")]
-    for contestant, one in sorted(summaries.items(), key=lambda item: item[1]["median"]):
-        times = (one["median"], one["min"], one["p10"], one["p90"], one["p99"])
-        lines.append((f"  {contestant}", *(number(time * factor) for time in times), str(one["count"])))
-    text = plain(lines)
-    return "\n".join([text, *(f"  {who}: {why}" for who, why in contest["missing"].items())])
+    """Return what one contest found as plain text."""
+    missing = (f"  {who}: {why}" for who, why in contest["missing"].items())
+    return "\n".join([plain(cells(name, contest)), *missing])
 
 
 def plain(lines: Sequence[Sequence[str]]) -> str:

@@ -21,7 +21,7 @@ class Verdict(NamedTuple):
         ours, peer: in its unit; None where not measured or where there is no peer.
         figure: what is held against the bound, of the medians.
         by_round: the same as the median over the rounds; None where rounds do not apply.
-        met: None where it was not measured.
+        met: None where it was not measured, and where nothing is promised.
         why: it was not measured.
     """
 
@@ -50,7 +50,9 @@ def _judge_one(findings: Findings, budget: Budget) -> Verdict:
         return Verdict(budget, why=str(why.args[0]))
     figure, by_round = _figures(budget, ours, peer)
     seen = [one for one in (figure, by_round) if one is not None]
-    met = max(seen) <= budget.bound if budget.direction == "at most" else min(seen) >= budget.bound
+    met = None
+    if budget.bound is not None:
+        met = max(seen) <= budget.bound if budget.direction == "at most" else min(seen) >= budget.bound
     scaled = None if peer is None else _scaled(budget, peer)
     return Verdict(budget, _scaled(budget, ours), scaled, figure, by_round, met)
 
@@ -93,3 +95,8 @@ def _scaled(budget: Budget, found: Summary | float) -> float:
 def _scale(budget: Budget, number: float) -> float:
     """Seconds or bytes to the budget's unit."""
     return number * {**PER_SECOND, **PER_BYTE}.get(budget.unit, 1.0)
+
+
+def failed(verdict: Verdict) -> bool:
+    """True where something is promised and was missed or not measured."""
+    return verdict.budget.bound is not None and not verdict.met and not verdict.budget.beyond

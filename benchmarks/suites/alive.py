@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,7 +34,7 @@ def measure(pace: Pace) -> Findings:
     before = settled(None)
     (spawner,) = processes.spawners()
     bare = command_call([sys.executable, *NOTHING_WITHOUT_SITE])
-    beside = {
+    beside: dict[str, tuple[Callable[[int], int], int]] = {
         "fresh isolate": (fresh, pace.of(40, 15)),
         "reused worker": (reused, 200),
         "python -I -S": (bare, pace.of(10, 5)),

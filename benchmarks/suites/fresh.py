@@ -8,6 +8,7 @@ from benchmarks.rounds import Contestant, Pace, run
 from benchmarks.suites import subject
 
 IDLE = 0.03  # seconds of the caller's own work between two calls
+PEERS_WITH_PAUSES = ("bwrap", "bwrap, python -S", "python -I -S")
 LONG_IDLE = 0.15  # so that the next isolate is ready on any machine
 
 
@@ -48,7 +49,7 @@ def with_pauses(peers: commands.Commands, pace: Pace) -> Contest:
     add = subject().add
     short, long = isolated(name="short pause")(add), isolated(name="long pause")(add)
     few = pace.of(5, 3)
-    chosen = {name: call for name, call in peers.calls.items() if name in ("bwrap", "bwrap, python -S", "python -I -S")}
+    chosen = {name: call for name, call in peers.calls.items() if name in PEERS_WITH_PAUSES}
     contestants = {
         "isolate_fn": Contestant(short, pace.of(10, 6), pause=IDLE),
         "isolate_fn, long pause": Contestant(long, few, 1, pause=LONG_IDLE),
@@ -59,4 +60,5 @@ def with_pauses(peers: commands.Commands, pace: Pace) -> Contest:
     finally:
         short.close()
         long.close()
-    return contest(f"fresh isolate, caller idle for {IDLE * 1000:.0f} ms before each call", found, peers.missing)
+    missing = {name: why for name, why in peers.missing.items() if name in PEERS_WITH_PAUSES}
+    return contest(f"fresh isolate, caller idle for {IDLE * 1000:.0f} ms before each call", found, missing)

@@ -44,7 +44,7 @@ def measure(pace: Pace) -> Findings:
     }
     findings = nothing()
     try:
-        for kind, make in {"bytes": bytes, "numpy": array}.items():
+        for kind, make in KINDS.items():
             sizes = [size for size in SIZES if size <= (HUNDRED if pace.quick else SIZES[-1])]
             found = {size: one_size(carries, make(size), pace) for size in sizes}
             findings["curves"][f"payload-{kind}"] = curve(kind, found)
@@ -57,11 +57,19 @@ def measure(pace: Pace) -> Findings:
     return findings
 
 
+def plain(size: int) -> bytes:
+    """Return so many bytes."""
+    return b"\x01" * size
+
+
 def array(size: int) -> Any:
     """Return an array of so many bytes, every page of it there."""
     import numpy
 
     return numpy.ones(size, dtype=numpy.uint8)
+
+
+KINDS: dict[str, Callable[[int], Any]] = {"bytes": plain, "numpy": array}
 
 
 def one_size(carries: Mapping[str, Carry], payload: Any, pace: Pace) -> dict[str, Rounds]:

@@ -24,7 +24,7 @@ def measure(pace: Pace) -> Findings:
     from isolate_fn import Limits, isolated
 
     reused = isolated(reuse=True, limits=Limits(result="2G"), name="peak")(same)
-    carries = {
+    carries: dict[str, Callable[[Any], Any]] = {
         "isolate_fn": reused,
         "bare memfd": bare,
         "ProcessPoolExecutor": lambda payload: pool.submit(same, payload).result(),
