@@ -35,7 +35,7 @@ def measure(pace: Pace) -> Findings:
     (spawner,) = processes.spawners()
     bare = command_call([sys.executable, *NOTHING_WITHOUT_SITE])
     beside: dict[str, tuple[Callable[[int], int], int]] = {
-        "fresh isolate": (fresh, pace.of(40, 15)),
+        "fresh isolate": (fresh, pace.of(40, 10)),
         "reused worker": (reused, 200),
         "python -I -S": (bare, pace.of(10, 5)),
     }

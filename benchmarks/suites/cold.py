@@ -42,6 +42,6 @@ def one_way(way: str, pace: Pace) -> Contest:
     for name in [name for name in commands if reason and name.startswith("bwrap")]:
         missing[name] = reason
         del commands[name]
-    few = pace.of(4, 2)
-    contestants = {name: Contestant(command_call(command), few, 1) for name, command in commands.items()}
-    return contest(f"whole script with one call, function by {way}", run(contestants, pace.of(20, 6)), missing)
+    few = pace.of(3, 2)
+    contestants = {name: Contestant(command_call(command), few, lead=0) for name, command in commands.items()}
+    return contest(f"whole script with one call, function by {way}", run(contestants, pace.of(20, 4)), missing)

@@ -21,7 +21,7 @@ def measure(pace: Pace) -> Findings:
         "unfiltered": Contestant(lambda number: many_getppid(CALLS), few, 1, tells=True),
     }
     try:
-        found = run(contestants, pace.of(30, 10))
+        found = run(contestants, pace.of(40, 20))
     finally:
         inside.close()
     findings = nothing()

@@ -35,7 +35,7 @@ def back_to_back(peers: commands.Commands, pace: Pace) -> Contest:
         **{name: Contestant(call, few, 1) for name, call in peers.calls.items()},
     }
     try:
-        found = run(contestants, pace.of(25, 8))
+        found = run(contestants, pace.of(25, 6))
     finally:
         unprepared.close()
         usual.close()
@@ -56,7 +56,7 @@ def with_pauses(peers: commands.Commands, pace: Pace) -> Contest:
         **{name: Contestant(call, few, 1, pause=IDLE) for name, call in chosen.items()},
     }
     try:
-        found = run(contestants, pace.of(20, 8))
+        found = run(contestants, pace.of(20, 6))
     finally:
         short.close()
         long.close()

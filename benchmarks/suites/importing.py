@@ -32,7 +32,7 @@ def measure(pace: Pace) -> Findings:
     }
     contestants = {name: Contestant(command_call(command), few, 1) for name, command in commands.items()}
     findings = nothing()
-    findings["contests"]["import"] = contest("an interpreter that only imports", run(contestants, pace.of(25, 8)))
+    findings["contests"]["import"] = contest("an interpreter that only imports", run(contestants, pace.of(25, 6)))
     findings["facts"]["modules that import isolate_fn must not load"] = len(unwanted(loaded()))
     return findings
 

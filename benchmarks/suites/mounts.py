@@ -39,7 +39,7 @@ def measure(pace: Pace) -> Findings:
             assert function(1) == 2
             first[count] = [[time.perf_counter() - began]]
         contestants = {str(count): Contestant(function, 5, 1) for count, function in functions.items()}
-        found = run(contestants, pace.of(20, 5))
+        found = run(contestants, pace.of(20, 4))
         later = {count: found[str(count)] for count in COUNTS}
         for function in functions.values():
             function.close()

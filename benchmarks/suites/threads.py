@@ -40,7 +40,7 @@ def measure(pace: Pace) -> Findings:
             with ThreadPoolExecutor(count) as threads:
                 for name, (call, calls) in kinds.items():
                     for how, drive in {"threads": from_threads, "asyncio": from_asyncio}.items():
-                        rates = [rate(drive, call, threads, calls) for _ in range(pace.of(5, 2) + 1)][1:]
+                        rates = [rate(drive, call, threads, calls) for _ in range(pace.of(5, 1) + 1)][1:]
                         rates.sort()
                         middle = rates[len(rates) // 2]
                         lines.setdefault(f"{name}, {how}", []).append([count, middle, rates[0], rates[-1]])
