@@ -72,9 +72,22 @@ def news(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
-    """Measure what a call costs, against its peers in the same run; writes benchmarks/calls.json."""
-    session.install("-e", ".")
-    session.run("python", "benchmarks/calls.py", "--json", "benchmarks/calls.json", *session.posargs)
+    """Measure what calls cost, against their peers in the same run, and rewrite docs/performance.md.
+
+    Arguments after `--` go to `python -m benchmarks`, and nothing is rewritten. bubblewrap, firejail and nsjail are peers
+    where the system has them; strace and perf are used where they are there, perf as root only.
+    """
+    session.install("-e", ".[bench]")
+    if session.posargs:
+        session.run("python", "-m", "benchmarks", *session.posargs)
+        return
+    root = os.geteuid() == 0
+    session.run("python", "-m", "benchmarks", "--json", f"benchmarks/figures{'' if root else '_user'}.json")
+    if shutil.which("strace"):
+        session.run("python", "-m", "benchmarks.syscalls", "--json", "benchmarks/syscalls.json")
+    if shutil.which("perf") and root:
+        session.run("python", "-m", "benchmarks.profiles", "--json", "benchmarks/profile.json")
+    session.run("python", "-m", "benchmarks.page", "--write")
 
 
 @nox.session(python="3.11")
