@@ -63,9 +63,8 @@ class Isolate(Ends):
         self.functions: dict[object, tuple[int, bytes]] = {}  # that the worker has: number, and as it was sent
         self.reader = FrameReader(_READY_LIMIT)
         self._limit = _READY_LIMIT
-        self.wrote = False  # when its answer came there was more to read than that: call `drain`
-        self._quiet = False  # nothing had come from it a moment ago
-        self.poll = select.poll()
+        self.wrote = self._quiet = False  # more to read beside its answer: call `drain`; nothing had come a moment ago
+        self.poll, self.words = select.poll(), select.poll()  # the second has news only of the worker
         self.output: Output | None = None
         self.end_when_idle(plan.idle_timeout)
         lifetime.hold(self)
@@ -76,7 +75,8 @@ class Isolate(Ends):
         self.channel.setblocking(False)
         self._channel = self.channel.fileno()
         self.answer_event = (self._channel, select.POLLIN)  # what poll(2) says when there is an answer and nothing else
-        self.poll.register(self.channel, select.POLLIN)
+        for poll in (self.words, self.poll):
+            poll.register(self.channel, select.POLLIN)
         self.poll.register(self.status, select.POLLIN)
         for pipe in self.pipes:
             self.poll.register(pipe, select.POLLIN)
@@ -247,9 +247,9 @@ class Isolate(Ends):
 
     def expect_answer(self, limit: int) -> None:
         """Expect one frame of at most ``limit`` bytes; whatever was left over from before is an offence."""
-        quiet, self._quiet = self._quiet, False
-        if self.reader.pending or (not quiet and self._readable()):
+        if self.reader.pending or (not self._quiet and self._readable()):
             raise TransportError("the isolate sent more than one answer", "its worker is not used again")
+        self._quiet = False
         if limit != self._limit:
             self.reader, self._limit = FrameReader(limit), limit
 

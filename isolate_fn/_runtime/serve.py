@@ -78,11 +78,16 @@ def _answer(channel: WorkerChannel, words: bytes, buffers: Sequence[bytes | memo
         function = _current[0] = _functions[part[0]] if len(part) == 1 else _new_function(part)
         if _rules:
             _narrow(_rules.pop(), function)
-        registered = pickle.loads(buffers[1]) if encoders else None  # noqa: S301 - the caller's own functions
-        first = 2 if encoders else 1
-        args, kwargs = load_arguments(buffers[first], buffers[first + 1 :])
-        value = function(*args, **kwargs)
-        kind, (body, memory) = Kind.RESULT, _dump(value) if trusted else encode(value, registered=registered)
+        if len(buffers) == 2:
+            args, kwargs = load_arguments(buffers[1])
+            value = function(*args, **kwargs)
+            kind, (body, memory) = Kind.RESULT, _dump(value) if trusted else encode(value)
+        else:
+            registered = pickle.loads(buffers[1]) if encoders else None  # noqa: S301 - the caller's own functions
+            first = 2 if encoders else 1
+            args, kwargs = load_arguments(buffers[first], buffers[first + 1 :])
+            value = function(*args, **kwargs)
+            kind, (body, memory) = Kind.RESULT, _dump(value) if trusted else encode(value, registered=registered)
     except ResultRejected as rejected:
         parts = {"type_name": rejected.type_name, "where": rejected.where, "remedy": rejected.remedy}
         kind, body, memory = Kind.REJECTED, json.dumps(parts).encode(), []

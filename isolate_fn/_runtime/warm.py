@@ -22,7 +22,7 @@ from isolate_fn._runtime.signature import Signature
 from isolate_fn._transport.calls import ATOMS
 from isolate_fn._transport.codec_decode import LONG, decode, decode_short
 from isolate_fn._transport.frames import HEADER, HEADER_SIZE, MAGIC, Kind
-from isolate_fn._transport.small_frames import two_buffers
+from isolate_fn._transport.small_frames import before_arguments
 
 _MOST = 1 << 14  # bytes of arguments
 _NUMBERS = 8  # functions of one worker that have a short way
@@ -51,7 +51,7 @@ class WarmCalls:
     MISSED = object()
 
     __slots__ = (
-        "_environment", "_modules", "_most", "_path", "_prepared", "_signature", "_terms", "_wait", "_waiting", "_written",
+        "_before", "_environment", "_modules", "_most", "_path", "_prepared", "_signature", "_terms", "_wait", "_waiting",
     )  # fmt: skip
 
     def __init__(self, prepared: Prepared, signature: Signature) -> None:
@@ -62,8 +62,8 @@ class WarmCalls:
         timeout = prepared.terms.timeout
         self._terms, self._wait = prepared.terms, None if timeout is None else timeout * 1000
         self._waiting = pool.waiting_for(prepared, signature.part)
-        # By the number that a worker knows the function under: what is before and after the lengths of a call.
-        self._written = [two_buffers(Kind.CALL, signature.words[0], bytes((number,))) for number in range(_NUMBERS)]
+        # What precedes so many bytes of arguments, by the number that a worker knows the function under.
+        self._before = functools.lru_cache(maxsize=256)(functools.partial(before_arguments, signature.words[0]))
 
     @staticmethod
     def possible(prepared: Prepared, signature: Signature) -> bool:
@@ -85,7 +85,7 @@ class WarmCalls:
             or os.environ._data != self._environment  # type: ignore[attr-defined]
         ):
             return self.MISSED
-        arguments = _dumps((args, {}), 5)
+        arguments = _dumps(args, 5)
         size = len(arguments)
         rest = data = b""
         try:
@@ -101,13 +101,12 @@ class WarmCalls:
                 or size > _MOST
                 or isolate.calls + 1 == terms.reuse
                 or now - isolate.idle_since > terms.idle_timeout
-                or isolate.poll.poll(0)
+                or isolate.words.poll(0)
             ):
                 waiting.isolates.appendleft(isolate)  # where the long way looks first
                 return self.MISSED
             isolate.calls += 1
-            before, lengths, after = self._written[number]
-            rest = before + lengths(size + 1, 1, size) + after + arguments
+            rest = self._before(number, size) + arguments
             rest = rest[isolate.channel.send(rest, _NO_SIGNAL) :]
             events = isolate.poll.poll(self._wait)
             if len(events) == 1 and events[0] == isolate.answer_event and not rest:

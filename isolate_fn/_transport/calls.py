@@ -7,7 +7,8 @@ parameter.
 The two parts, read by `isolate_fn._transport.received`::
 
     function    b"N" + pickle of a Location, or b"V" + pickle (cloudpickle) of the function itself
-    arguments   pickle, protocol 5, of (args, kwargs); big buffers travel beside it
+    arguments   pickle, protocol 5, of the tuple of positional arguments, or of [args, kwargs] where there are keywords;
+                big buffers travel beside it
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def encode_call(
             if kind not in ATOMS or (kind is bytes and len(value) >= out_of_band_from):
                 break
         else:
-            return EncodedCall(pickle.dumps((args, {}), 5), [])
+            return EncodedCall(pickle.dumps(args, 5), [])
     outside: list[memoryview] = []
 
     def keep_inside(buffer: pickle.PickleBuffer) -> bool:
@@ -137,7 +138,8 @@ def encode_call(
     positional = tuple(_large(value, out_of_band_from) for value in args)
     keywords = {name: _large(value, out_of_band_from) for name, value in kwargs.items()}
     try:
-        return EncodedCall(dump((positional, keywords), b"", keep_inside, start_over=outside.clear), outside)
+        everything = [positional, keywords] if keywords else positional
+        return EncodedCall(dump(everything, b"", keep_inside, start_over=outside.clear), outside)
     except Exception as error:
         from isolate_fn._transport.rejection import explain_arguments  # only for a call that fails
 

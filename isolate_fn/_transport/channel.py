@@ -58,7 +58,7 @@ class WorkerChannel:
 
     def __init__(self, descriptor: int) -> None:
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
-        self._recvmsg = self.connection.recvmsg
+        self._recvmsg, self._sendall = self.connection.recvmsg, self.connection.sendall
 
     def receive(self) -> tuple[bytes, Sequence[bytes | memoryview]] | None:
         """Wait for one frame.
@@ -122,7 +122,7 @@ class WorkerChannel:
     def send(self, kind: int, json: bytes, buffers: Sequence[Buffer] = ()) -> None:
         """Send one frame; big buffers go through shared memory that the caller makes."""
         if not buffers and len(json) < _SMALL:
-            self.connection.sendall(HEADER.pack(MAGIC, kind, 0, 0, 0, len(json), 0) + json, socket.MSG_NOSIGNAL)
+            self._sendall(HEADER.pack(MAGIC, kind, 0, 0, 0, len(json), 0) + json, socket.MSG_NOSIGNAL)
             return
         if sum(map(length_of, buffers)) < ARENA_FROM:
             sendmsg_all(self.connection, pack(kind, json, buffers))

@@ -36,6 +36,7 @@ _text_in_c = json_encoder.encode_basestring
 _chunks = _make(None, _json.default, _text_in_c, None, ":", ",", False, False, True) if _make else None
 
 _TEXT = frozenset({str})
+_new = tuple.__new__
 
 
 def _dumps(tree: object) -> str:
@@ -56,10 +57,10 @@ def encode(value: object, *, registered: Mapping[type, Callable[[Any], Any]] | N
     Raises:
         ResultRejected: something in it cannot travel; names the type, the place and the fix.
     """
-    if value is None:
-        return Encoded(b"null", [])
     if type(value) is int and INT_MIN <= value <= INT_MAX:
-        return Encoded(b"%d" % value, [])
+        return _new(Encoded, (b"%d" % value, []))  # a third of the time of Encoded(...)
+    if value is None:
+        return _new(Encoded, (b"null", []))
     try:
         return _plain_first(value, registered or {})
     except Refused as refusal:

@@ -62,9 +62,12 @@ def load_arguments(part: bytes | memoryview, buffers: Iterable[Any] = ()) -> tup
         CallRejected: a class cannot be imported inside, or refuses to be rebuilt.
     """
     try:
-        args, kwargs = pickle.loads(part, buffers=buffers) if buffers else pickle.loads(part)  # noqa: S301 - the caller's own data
+        received = pickle.loads(part, buffers=buffers) if buffers else pickle.loads(part)  # noqa: S301 - the caller's own data
     except Exception as error:
         raise _unpickling_failed("an argument", error) from error
+    if type(received) is tuple:
+        return received, {}
+    args, kwargs = received
     return args, kwargs
 
 

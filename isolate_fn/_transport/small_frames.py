@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from isolate_fn._transport.frames import HEADER, MAGIC
+from isolate_fn._transport.frames import MAGIC, Kind
 
 NOT_KEPT = 255
 """Number of a function that the worker shall not keep: it has as many as one byte can count."""
 
-_LENGTH = struct.Struct("<Q")
 _TWO = struct.Struct("<4sBBHIQQQQ")
 _unpack_two = struct.Struct("<5xB2xIQQQ8x").unpack_from
 
@@ -21,13 +20,15 @@ def pack_small(kind: int, json: bytes, first: bytes, second: bytes) -> bytes:
     return _TWO.pack(MAGIC, kind, 0, 0, 2, len(json), one + two, one, two) + json + first + second
 
 
-def two_buffers(kind: int, json: bytes, first: bytes) -> tuple[bytes, Callable[..., bytes], bytes]:
-    """Return what `pack_small` writes before the lengths, what packs the lengths, and what it writes after them.
+def before_arguments(words: bytes, number: int, size: int) -> bytes:
+    """Return what `pack_small` writes before ``size`` bytes of arguments for a function that the worker has.
 
-    The lengths are three: of both buffers together, of the first, of the second, which comes last.
+    Args:
+        words: the JSON of the call.
+        number: of the function.
+        size: bytes.
     """
-    before = HEADER.pack(MAGIC, kind, 0, 0, 2, len(json), 0)[: -_LENGTH.size]
-    return before, struct.Struct("<QQQ").pack, json + first
+    return pack_small(Kind.CALL, words, bytes((number,)), bytes(size))[:-size]
 
 
 def split_small(data: bytes) -> tuple[bytes, Sequence[bytes]] | None:
