@@ -62,7 +62,7 @@ class Isolated(Generic[P, R]):
         reference = self._reference()
         encoded = encode_call(reference, args, kwargs)  # what cannot be sent is told before anything is started
         part = b"" if reference.location is not None else function_part(reference)
-        prepared = self._prepared()
+        prepared = self._prepared(start=True)
         from isolate_fn._runtime.call import run  # after a spawner was started, which boots meanwhile
 
         signature = self._signature(prepared)
@@ -88,13 +88,13 @@ class Isolated(Generic[P, R]):
             signature = self._signatures[prepared] = sign(self._reference(), prepared)
         return signature
 
-    def _prepared(self) -> Any:
+    def _prepared(self, *, start: bool = False) -> Any:
         from isolate_fn._api.prepare import circumstances, prepare
 
         around, (before, prepared) = circumstances(), self._last
         if around == before:
             return prepared
-        prepared = prepare(self.policy, by_value=self._reference().location is None)
+        prepared = prepare(self.policy, by_value=self._reference().location is None, start=start)
         self._last = (around, prepared)
         return prepared
 
