@@ -89,7 +89,9 @@ def start(prepared: Prepared, function: bytes = b"") -> Isolate:
     """
     _sweep(_pool())
     for _ in range(_RETRIES):
+        began = time.monotonic()
         spawner = _spawner(prepared)
+        waited = time.monotonic() - began
         uid, gid = ids.outer_ids(prepared.features)
         remap = 0 if prepared.features.privileged and prepared.features.all_ids and uid != 0 else -1
         group = cgroup.make(prepared.cgroup, prepared.plan.memory) if prepared.cgroup else None
@@ -106,7 +108,7 @@ def start(prepared: Prepared, function: bytes = b"") -> Isolate:
             raise
         finally:
             isolate.close_child_ends()
-        isolate.stages["start"] = time.monotonic() - isolate.created
+        isolate.stages |= {"spawner": waited, "start": time.monotonic() - isolate.created}
         return isolate
     raise SetupError("order an isolate", "sendmsg", 0, "the spawner ends as soon as it is started; is memory short?")
 

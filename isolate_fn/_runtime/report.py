@@ -46,7 +46,8 @@ class Report:
         stderr_bytes: bytes it wrote to stderr.
         stdout: what was captured with ``output="capture"``.
         stderr: likewise.
-        stages: seconds by stage: ``"start"`` (ordering it), ``"ready"`` (its walls), ``"call"``.
+        stages: seconds by stage: ``"spawner"`` (waiting for the one that builds it, long only for the first), ``"start"``
+            (ordering it), ``"ready"`` (waiting for its walls and checking them), ``"call"`` (the last one).
     """
 
     enforcement: Enforcement | None = None
