@@ -78,13 +78,23 @@ os._exit(_code)
 Done = subprocess.CompletedProcess[str]
 
 
+# What a context imports when it is applied, of this package alone: the rest is what test_preload.py is about.
+TEMPLATE = PRELUDE + "import isolate_fn._api.safety_apply\ndel isolate_fn\n"
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., Done]:
-    """Run a script in a fresh interpreter, in an empty directory, and return how it ended."""
+def run(tmp_path: Path, template: Callable[[str], Any]) -> Callable[..., Done]:
+    """Run a script in a process of its own, in an empty directory, and return how it ended.
+
+    The process is forked from an interpreter that has done nothing but the prelude, or is a fresh one with `words` for it.
+    """
 
     def start(script: str, **options: Any) -> Done:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         environment = {**kept, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
+        if "words" not in options:
+            forked: Done = template(TEMPLATE).run(textwrap.dedent(script), cwd=tmp_path, env=environment, **options)
+            return forked
         return subprocess.run(
             [sys.executable, *options.pop("words", ()), "-c", PRELUDE + textwrap.dedent(script)],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False, **options,
