@@ -80,11 +80,11 @@ class Template:
         assert self._receive(5) == b"ready", self._process.communicate(timeout=30)[1].decode()
 
     def run(
-        self, script: str, *, cwd: str | Path, env: Mapping[str, str], timeout: float = 60, input: str | None = None
+        self, script: str, *, cwd: str | Path, env: Mapping[str, str], timeout: float = 60, input: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run a script in a fork; like `subprocess.run` with captured text."""
+        """Run a script in a fork; like `subprocess.run` with captured text and this input."""
         readers, theirs = zip(os.pipe(), os.pipe(), strict=True)
-        stdin = _pipe_with(input.encode()) if input is not None else os.dup(0)
+        stdin = _pipe_with(input.encode())
         try:
             self._send(marshal.dumps((script, str(cwd), dict(env))), (stdin, *theirs))
         finally:
