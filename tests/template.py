@@ -77,36 +77,46 @@ class Template:
             )  # fmt: skip
         self._channel.settimeout(60)
         self._send(prelude.encode())
-        assert self._receive(5) == b"ready", self._process.communicate(timeout=30)[1].decode()
+        self._receive(5)  # "ready"
 
     def run(
-        self, script: str, *, cwd: str | Path, env: Mapping[str, str], timeout: float = 60, input: str = ""
+        self, script: str, *, cwd: str | Path, env: Mapping[str, str], timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Run a script in a fork; like `subprocess.run` with captured text and this input."""
-        readers, theirs = zip(os.pipe(), os.pipe(), strict=True)
-        stdin = _pipe_with(input.encode())
+        """Run a script in a fork; like `subprocess.run` with captured text and nothing to read.
+
+        Raises:
+            subprocess.TimeoutExpired: it took more than so many seconds, and was killed.
+            RuntimeError: the script ended the interpreter that it was forked from.
+        """
+        (stdin, none), *outputs = os.pipe(), os.pipe(), os.pipe()
+        os.close(none)
+        readers, writers = zip(*outputs, strict=True)
         try:
-            self._send(marshal.dumps((script, str(cwd), dict(env))), (stdin, *theirs))
+            self._send(marshal.dumps((script, str(cwd), dict(env))), (stdin, *writers))
         finally:
-            for number in (stdin, *theirs):
+            for number in (stdin, *writers):
                 os.close(number)
         pid = int.from_bytes(self._receive(4), "little")
         try:
-            output = _read(readers, time.monotonic() + timeout)
+            texts = [data.decode() for data in _read(readers, time.monotonic() + timeout)]
         except TimeoutError:
             os.kill(pid, signal.SIGKILL)
+            self._receive(4)
             raise subprocess.TimeoutExpired(script, timeout) from None
         finally:
             for number in readers:
                 os.close(number)
-        status = os.waitstatus_to_exitcode(int.from_bytes(self._receive(4), "little"))
-        return subprocess.CompletedProcess(script, status, *(data.decode() for data in output))
+        status = int.from_bytes(self._receive(4), "little")
+        return subprocess.CompletedProcess(script, os.waitstatus_to_exitcode(status), *texts)
+
+    def alive(self) -> bool:
+        """Tell whether scripts can be run: one may have ended the interpreter."""
+        return self._process.poll() is None
 
     def close(self) -> None:
         """End the interpreter."""
         self._channel.close()
-        with self._process:
-            assert self._process.wait(30) == 0
+        self._process.communicate(timeout=30)
 
     def _send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
         socket.send_fds(self._channel, [len(data).to_bytes(4, "little")], descriptors)
@@ -114,17 +124,12 @@ class Template:
 
     def _receive(self, size: int) -> bytes:
         data = b""
-        while len(data) < size and (more := self._channel.recv(size - len(data))):
+        while len(data) < size:
+            more = self._channel.recv(size - len(data))
+            if not more:
+                raise RuntimeError(f"the template ended: {self._process.communicate(timeout=30)[1].decode()}")
             data += more
         return data
-
-
-def _pipe_with(data: bytes) -> int:
-    """Return the reading end of a pipe that holds `data` and ends."""
-    reader, writer = os.pipe()
-    with open(writer, "wb") as file:
-        file.write(data)
-    return reader
 
 
 def _read(descriptors: tuple[int, ...], deadline: float) -> list[bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -86,19 +85,14 @@ TEMPLATE = PRELUDE + "import isolate_fn._api.safety_apply\ndel isolate_fn\n"
 def run(tmp_path: Path, template: Callable[[str], Any]) -> Callable[..., Done]:
     """Run a script in a process of its own, in an empty directory, and return how it ended.
 
-    The process is forked from an interpreter that has done nothing but the prelude, or is a fresh one with `words` for it.
+    The process is forked from an interpreter that has done nothing but the prelude.
     """
 
-    def start(script: str, **options: Any) -> Done:
+    def start(script: str, env: dict[str, str] | None = None) -> Done:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        environment = {**kept, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
-        if "words" not in options:
-            forked: Done = template(TEMPLATE).run(textwrap.dedent(script), cwd=tmp_path, env=environment, **options)
-            return forked
-        return subprocess.run(
-            [sys.executable, *options.pop("words", ()), "-c", PRELUDE + textwrap.dedent(script)],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False, **options,
-        )  # fmt: skip
+        environment = {**kept, "PYTHONPATH": str(ROOT), **(env or {})}
+        done: Done = template(TEMPLATE).run(textwrap.dedent(script), cwd=tmp_path, env=environment)
+        return done
 
     return start
 
