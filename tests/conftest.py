@@ -4,18 +4,52 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 LAUNCHER = ROOT / "isolate_fn" / "_runtime" / "launcher.py"
+
+# --- throwaway processes --------------------------------------------------------------------------------
+
+
+def _template_class() -> Any:
+    """Return `Template` of template.py beside this file, which is in no package."""
+    spec = importlib.util.spec_from_file_location("template", Path(__file__).with_name("template.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Template
+
+
+@pytest.fixture(scope="module")
+def template() -> Iterator[Callable[[str], Any]]:
+    """Give the interpreter that has run a prelude, one for each prelude and module of tests. See template.py."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment = {**kept, "PYTHONPATH": str(ROOT)}
+    made: dict[str, Any] = {}
+
+    def give(prelude: str) -> Any:
+        if prelude in made and not made[prelude].alive():  # by the test before, which failed for that
+            made.pop(prelude).close()
+        if prelude not in made:
+            made[prelude] = _template_class()(prelude, environment)
+        return made[prelude]
+
+    yield give
+    for one in made.values():
+        one.close()
 
 
 # --- what this machine has ------------------------------------------------------------------------------
@@ -62,8 +96,6 @@ def missing(feature: str) -> str:
     if kind == "tool":
         return "" if shutil.which(name) else f"{name} is not in PATH"
     if kind == "module":
-        import importlib.util
-
         return "" if importlib.util.find_spec(name) else f"{name} is not installed"
     if feature.startswith("landlock"):
         needed, abi = int(feature.partition(">=")[2] or 1), _landlock_abi()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,20 +43,17 @@ def denied(action, code=errno.EPERM):
 
 
 @pytest.fixture
-def ok(tmp_path: Path) -> Callable[[str], str]:
-    """Run a script in a fresh interpreter, in an empty directory, which must end well; give what it printed."""
+def ok(tmp_path: Path, template: Callable[[str], Any]) -> Callable[[str], str]:
+    """Run a script in a process of its own, in an empty directory, which must end well; give what it printed.
+
+    The process is forked from an interpreter that has done nothing but the prelude.
+    """
 
     def start(script: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", PRELUDE + textwrap.dedent(script) + "\nos._exit(0)"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        text = textwrap.dedent(script) + "\nos._exit(0)"
+        done = template(PRELUDE).run(text, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
-        return done.stdout
+        printed: str = done.stdout
+        return printed
 
     return start

@@ -1,22 +1,20 @@
 """Corrections of the seeds, with the real kernel: each action succeeds unfiltered and is denied under the set.
 
-Every case runs in a fresh interpreter, once without a filter and once under one.
+Every case runs in a process of its own, once without a filter and once under one.
 """
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-
 PRELUDE = """
-import ctypes, errno, mmap, os, platform, signal, socket, sys, tempfile, threading
+import ctypes, errno, mmap, os, platform, resource, signal, socket, sys, tempfile, threading
 from isolate_fn.rules import *
 from isolate_fn._plan.rule_sets import compile_rule_sets
 from isolate_fn._sys import numbers
@@ -41,8 +39,11 @@ def lock(*sets):
     prog = Program(len(program) // 8, ctypes.addressof(buffer))
     assert libc.prctl(38, 1, 0, 0, 0) == 0
     raw("seccomp", 1, 0, ctypes.addressof(prog))
+"""
 
-directory = tempfile.mkdtemp()
+# What a case works on is made by its own process, at a place that pytest clears away.
+OBJECTS = """
+directory = tempfile.mkdtemp(dir=".")
 path = directory + "/file"
 with open(path, "wb") as _file:
     _file.write(b"x" * 5000)
@@ -135,11 +136,18 @@ ALLOWED = [
 BASIC = [case for case in ALLOWED if case.what in ("read a limit", "a narrower BasicCapabilities")]
 
 
-def run(case: Case, *, filtered: bool) -> int:
+Run = Callable[[str], Any]
+
+
+@pytest.fixture
+def run(template: Callable[[str], Any], tmp_path: Path) -> Run:
+    """Run a script in a process that is forked from an interpreter with the prelude."""
+    return lambda script: template(PRELUDE).run(OBJECTS + script, cwd=tmp_path, env=os.environ)
+
+
+def answer(run: Run, case: Case, *, filtered: bool) -> int:
     script = "\n".join(
         (
-            PRELUDE,
-            "import resource",
             "signal.signal(signal.SIGUSR1, lambda *_: None)",
             "pair = socket.socketpair()",
             "def client():\n    if not FILTERED: socket.create_connection(here)",
@@ -149,30 +157,28 @@ def run(case: Case, *, filtered: bool) -> int:
             ANSWER,
         )
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
-    )
+    done = run(script)
     assert not done.stderr, f"{case.what}: {done.stderr}"
-    return done.returncode
+    status: int = done.returncode
+    return status
 
 
 @pytest.mark.parametrize("case", DENIED, ids=lambda case: case.what)
-def test_denied(case: Case) -> None:
-    assert run(case, filtered=False) == 0, "the action works at all"
-    assert run(case, filtered=True) == EPERM
+def test_denied(run: Run, case: Case) -> None:
+    assert answer(run, case, filtered=False) == 0, "the action works at all"
+    assert answer(run, case, filtered=True) == EPERM
 
 
 @pytest.mark.parametrize("case", ALLOWED, ids=lambda case: case.what)
-def test_allowed(case: Case) -> None:
-    assert run(case, filtered=True) == 0
+def test_allowed(run: Run, case: Case) -> None:
+    assert answer(run, case, filtered=True) == 0
     if case not in BASIC:
-        assert run(case._replace(sets="Time()"), filtered=True) == EPERM, "it takes these sets"
+        assert answer(run, case._replace(sets="Time()"), filtered=True) == EPERM, "it takes these sets"
 
 
 @pytest.mark.parametrize(
     ("sets", "ending"), [("Time()", signal.SIGSEGV), ("Signals().allow_raise(os.getpid())", signal.SIGABRT)]
 )
-def test_abort_needs_signals_to_itself(sets: str, ending: signal.Signals) -> None:
-    script = PRELUDE + f"import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); lock({sets}); os.abort()"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, timeout=60)
-    assert done.returncode == -ending
+def test_abort_needs_signals_to_itself(run: Run, sets: str, ending: signal.Signals) -> None:
+    script = f"resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); lock({sets}); os.abort()"
+    assert run(script).returncode == -ending

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -78,17 +77,22 @@ os._exit(_code)
 Done = subprocess.CompletedProcess[str]
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[..., Done]:
-    """Run a script in a fresh interpreter, in an empty directory, and return how it ended."""
+# What a context imports when it is applied, of this package alone: the rest is what test_preload.py is about.
+TEMPLATE = PRELUDE + "import isolate_fn._api.safety_apply\ndel isolate_fn\n"
 
-    def start(script: str, **options: Any) -> Done:
+
+@pytest.fixture
+def run(tmp_path: Path, template: Callable[[str], Any]) -> Callable[..., Done]:
+    """Run a script in a process of its own, in an empty directory, and return how it ended.
+
+    The process is forked from an interpreter that has done nothing but the prelude.
+    """
+
+    def start(script: str, env: dict[str, str] | None = None) -> Done:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        environment = {**kept, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
-        return subprocess.run(
-            [sys.executable, *options.pop("words", ()), "-c", PRELUDE + textwrap.dedent(script)],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False, **options,
-        )  # fmt: skip
+        environment = {**kept, "PYTHONPATH": str(ROOT), **(env or {})}
+        done: Done = template(TEMPLATE).run(textwrap.dedent(script), cwd=tmp_path, env=environment)
+        return done
 
     return start
 

@@ -40,7 +40,7 @@ def run_under(locked: Any, name: str, sets: tuple[str, ...]) -> Any:
     apply = (
         f"SafetyContext().enable(BasicCapabilities(), {''.join(f'{each}, ' for each in sets)}).apply_to_all_threads()"
     )
-    return locked(before, f"{apply}\nassert next(program, 'ended') == 'ended'", input="")
+    return locked(before, f"{apply}\nassert next(program, 'ended') == 'ended'")
 
 
 @pytest.mark.parametrize("name", PROGRAM)

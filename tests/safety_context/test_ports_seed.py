@@ -101,7 +101,7 @@ def test_duplicates_are_no_conflict(holds: Any, sets: str) -> None:
     holds("", f"""
     SafetyContext().enable({sets}).apply_to_current_thread()
     assert os.read(0, 1) == b""
-    """, input="")  # fmt: skip
+    """)  # fmt: skip
 
 
 # --- default_deny, inherit_filters, multiple_*, ruleset_union ---------------------------------------------------------

@@ -349,7 +349,7 @@ def test_an_answer_that_the_kernel_does_not_know(monkeypatch: pytest.MonkeyPatch
 
 def test_too_long_a_filter(ok: Any) -> None:
     ok("""
-    long = [Custom(f"s{n}", Rule("getpgid", Arg(0) == 3 * n, Arg(1) > 5 * n)) for n in range(900)]
+    long = [Custom(f"s{n}", Rule("getpgid", Arg(0) == 3 * n, Arg(1) > 5 * n)) for n in range(500)]
     error = refused(PolicyError, SafetyContext().enable(*long).apply_to_current_thread)
     assert "4096" in str(error), error
     assert untouched()
