@@ -1,19 +1,21 @@
 """The floor of a fresh isolate that is forked from an interpreter: two forks, eight namespaces, and nothing else.
 
 A warm interpreter, as lean as a spawner (the same modules are loaded), leaves its namespaces, forks a PID 1, which forks a
-worker, which leaves the user namespace and adds one to a number; then PID 1 is killed. No file tree, no /proc, no limits, no
+worker, which leaves the user namespace and adds one to a number; both end. No file tree, no /proc, no limits, no
 Landlock, no filter, no capabilities dropped, no check of anything, no function sent: whatever an isolate costs beyond this
 is what its walls cost. Needs root. Run as a script it is the warm interpreter; `Floor` starts it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import socket
 import subprocess
 import sys
+from typing import NoReturn
 
 ENOUGH = 64
 
@@ -57,38 +59,28 @@ def serve(descriptor: int) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for what was killed
     with socket.socket(fileno=descriptor) as other:
         while message := other.recv(ENOUGH):
             calls.unshare(sum(kinds))
-            first = os.fork()
-            if first == 0:
-                calls.unshare(k.CLONE_NEWCGROUP)
-                if os.fork():
-                    signal.pause()
-                calls.unshare(k.CLONE_NEWUSER)
-                other.sendall(b"%d" % (int(message) + 1))
-                os._exit(0)
+            if os.fork() == 0:
+                _become_init(other, int(message))
             for namespace, kind in own:
                 calls.setns(namespace, kind)
-            # Until the answer is read nobody asks again; by then both have gone.
-            os.waitid(os.P_PID, first, os.WEXITED | os.WNOHANG)
-            _end(first, other)
 
 
-def _end(first: int, other: socket.socket) -> None:
-    """Kill PID 1 as soon as the worker has answered: it writes into a pipe by ending."""
-    os.kill(first, 0)
-    del other
-    while not _orphaned(first):
-        pass
-    os.kill(first, signal.SIGKILL)
-    os.waitpid(first, 0)
+def _become_init(other: socket.socket, number: int) -> NoReturn:
+    from isolate_fn._sys import calls
+    from isolate_fn._sys import constants as k
 
-
-def _orphaned(first: int) -> bool:
-    """Tell whether the worker, the only child of PID 1, has ended."""
-    with open(f"/proc/{first}/task/{first}/children", encoding="ascii") as children:
-        return not children.read()
+    calls.unshare(k.CLONE_NEWCGROUP)
+    if os.fork() == 0:
+        calls.unshare(k.CLONE_NEWUSER)
+        other.sendall(b"%d" % (number + 1))
+        os._exit(0)
+    with contextlib.suppress(ChildProcessError):
+        os.wait()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from benchmarks.findings import Contest, Findings, contest, nothing
 from benchmarks.peers import commands
+from benchmarks.peers.floor import Floor
 from benchmarks.rounds import Contestant, Pace, run
 from benchmarks.suites import subject
 
@@ -34,9 +37,14 @@ def back_to_back(peers: commands.Commands, pace: Pace) -> Contest:
         "isolate_fn, default": Contestant(usual, many),
         **{name: Contestant(call, few, 1) for name, call in peers.calls.items()},
     }
+    bare = Floor() if os.geteuid() == 0 else None
+    if bare is not None:
+        contestants["two bare forks"] = Contestant(bare, many)
     try:
         found = run(contestants, pace.of(25, 6))
     finally:
+        if bare is not None:
+            bare.close()
         unprepared.close()
         usual.close()
     return contest("fresh isolate for every call, back to back", found, peers.missing)
