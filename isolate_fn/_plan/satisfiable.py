@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from isolate_fn.policy.conditions import Condition, Member, Order
 
@@ -69,7 +70,8 @@ class _Limit:
         return above is not self._condition.negated
 
 
-def _value_for(conditions: Sequence[Condition]) -> int | None:
+@lru_cache(maxsize=4096)
+def _value_for(conditions: tuple[Condition, ...]) -> int | None:
     """Return a 64-bit value that satisfies conditions on one argument, None where there is none."""
     readers = [_Values(one) if isinstance(one, Member) else _Limit(one) for one in conditions]
     start = tuple(reader.start for reader in readers)
@@ -102,7 +104,7 @@ def witness(conditions: Sequence[Condition]) -> tuple[int, ...] | None:
     """
     found = [0] * 6
     for index in {condition.index for condition in conditions}:
-        value = _value_for([condition for condition in conditions if condition.index == index])
+        value = _value_for(tuple(condition for condition in conditions if condition.index == index))
         if value is None:
             return None
         found[index] = value
