@@ -39,7 +39,8 @@ def before_the_filter(scene: Scene) -> tuple[dict[str, Any], Files]:
     if os.path.isdir("/proc/self"):
         # These do not change any more, and reading them here spares the filter nothing.
         files.append(("mounts", _content("/proc/self/mountinfo")))
-        found["namespaces"] = {name: os.stat(f"/proc/self/ns/{name}").st_ino for name in NAMESPACES}
+        inodes = "".join(f"{name} {os.stat(f'/proc/self/ns/{name}').st_ino}\n" for name in NAMESPACES)
+        files.append(("namespaces", inodes.encode()))
         found["id_maps"] = [_id_map("uid_map"), _id_map("gid_map")]
         found["interpreter_read_only"] = bool(os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY)
     return found, files

@@ -144,13 +144,12 @@ def make_ready(isolate: Isolate, prepared: Prepared) -> None:
             raise outcome.setup_failed(json.loads(frame.json))
         if frame.kind is not Kind.READY:
             raise InternalError(f"the worker said {frame.kind.name} before it was ready")
-        said = read(frame)
+        said = read(frame) if prepared.unchecked else verify(frame, prepared.plan)
         while "built" not in isolate.told:
             if {"failed", "end"} & isolate.told.keys():
                 raise Ended
             isolate.step(latest)
         if not prepared.unchecked:
-            verify(said, prepared.plan)
             verify_init(isolate.told["built"][1], prepared.plan)
     except OutOfTime:
         raise SetupError("build the isolate", "poll", 0, f"it took longer than {SETUP_SECONDS:.0f} s") from None

@@ -5,10 +5,45 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from isolate_fn._enforce.trees import unescape
 from isolate_fn._transport.frames import Frame
+
+
+class Files(NamedTuple):
+    """The files of /proc in a report.
+
+    Attributes:
+        mounts: mountinfo, as it is; empty where there was none.
+        threads: what matters of each thread's status.
+        namespaces: inode by name.
+    """
+
+    mounts: bytes
+    threads: list[dict[str, str]]
+    namespaces: dict[str, int]
+
+
+def files_of(names: Sequence[str], texts: Sequence[memoryview | bytes]) -> Files:
+    """Return what files say.
+
+    Args:
+        names: of each file.
+        texts: their content.
+
+    Raises:
+        ValueError: they are not what the kernel writes, or their number is wrong.
+    """
+    mounts, threads, namespaces = b"", [], {}
+    for name, text in zip(names, map(bytes, texts), strict=True):
+        if name == "mounts":
+            mounts = text
+        elif name == "status":
+            threads.append(_fields(text))
+        else:
+            namespaces = {kind.decode(): int(inode) for kind, inode in map(bytes.split, text.splitlines())}
+    return Files(mounts, threads, namespaces)
 
 
 def read(frame: Frame) -> dict[str, Any]:
@@ -18,16 +53,14 @@ def read(frame: Frame) -> dict[str, Any]:
         frame: READY. Its JSON has under ``files`` the name of each buffer.
 
     Returns:
-        The report. ``mounts`` is a text of mountinfo, ``threads`` one mapping for each text of status.
+        The report, with the fields of `Files` that it has.
 
     Raises:
         TypeError, ValueError, KeyError: it is none.
     """
     said: dict[str, Any] = json.loads(frame.json)
-    files = list(zip(said.pop("files"), map(bytes, frame.buffers), strict=True))
-    said.update((name, text) for name, text in files if name == "mounts")
-    threads = [_fields(text) for name, text in files if name == "status"]
-    return {**said, "threads": threads} if threads else said
+    files = files_of(said["files"], frame.buffers)
+    return {**said, **{name: value for name, value in files._asdict().items() if value}}
 
 
 _FIELD = re.compile(rb"^(Seccomp|NoNewPrivs|Cap[A-Z][a-z]{2}):\t(.*?) *$", re.MULTILINE)

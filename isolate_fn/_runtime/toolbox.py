@@ -16,7 +16,6 @@ from isolate_fn._runtime import outcome
 from isolate_fn._runtime.endings import Ended, OutOfTime, TooMuchOutput
 from isolate_fn._runtime.isolate import SETUP_SECONDS, Isolate
 from isolate_fn._runtime.prepared import Prepared
-from isolate_fn._runtime.said import read
 from isolate_fn._runtime.verify import verify
 from isolate_fn._transport.channel import sendmsg_all
 from isolate_fn._transport.frames import Buffer, Frame, FrameReader, Kind, pack
@@ -51,7 +50,7 @@ class Toolbox:
         if frame.kind is not Kind.READY:
             raise InternalError(f"the tool process said {frame.kind.name} before it was ready")
         if not self.prepared.unchecked:
-            verify(read(frame), self.prepared.plan)
+            verify(frame, self.prepared.plan)
 
     def order(self, what: dict[str, Any], buffers: Sequence[Buffer] = (), descriptors: Sequence[int] = ()) -> None:
         """Send one order with its descriptors."""

@@ -11,13 +11,15 @@ import functools
 import os
 import signal
 import stat
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from isolate_fn._enforce.selfcheck import NAMESPACES
 from isolate_fn._plan.orders import Plan
-from isolate_fn._runtime.said import mounts_of, without_numbers
+from isolate_fn._runtime.said import files_of, mounts_of, read, without_numbers
+from isolate_fn._runtime.verify_mounts import wrong_mounts
 from isolate_fn._sys import constants as k
+from isolate_fn._transport.frames import Frame
 from isolate_fn.errors import SetupError
 
 _CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -164,59 +166,7 @@ def _mounts(said: dict[str, Any], plan: Plan) -> object:
     """Every mount nosuid and private, read-only unless planned otherwise, and none that nobody planned."""
     if "mounts" not in said:
         return []
-    bare = without_numbers(said["mounts"])
-    if _same_as_last(bare, plan):
-        return []
-    wrong = _wrong_mounts(mounts_of(said["mounts"]), plan)
-    if not wrong:
-        _last_good[:] = [plan, bare]
-    return wrong
-
-
-_last_good: list[Any] = []
-
-
-def _same_as_last(mounts: bytes, plan: Plan) -> bool:
-    """True for a text equal to one that was found good for this very plan: isolates of a plan have the same mounts."""
-    good = tuple(_last_good)  # one look: another thread may replace it meanwhile
-    return len(good) == 2 and good[0] is plan and good[1] == mounts
-
-
-def _wrong_mounts(mounts: Sequence[list[str]], plan: Plan) -> list[str]:
-    writable = {"/tmp", "/dev/shm", plan.cwd}
-    writable |= {order.destination for order in plan.mounts if order.kind == "tmpfs" or not order.read_only}
-    planned = {"/proc", *writable, *(order.destination for order in plan.mounts)} - {"/"}
-    wrong = []
-    for point, options, tags, _ in mounts:
-        words = options.split(",")
-        above = _at_or_above(point)
-        below, may_write = not planned.isdisjoint(above), not writable.isdisjoint(above)
-        device = point.startswith("/dev/")
-        if tags:
-            wrong.append(f"{point} propagates ({tags})")
-        if "nosuid" not in words:
-            wrong.append(f"{point} is not nosuid")
-        if not (may_write or device or "ro" in words):
-            wrong.append(f"{point} is writable")
-        if not (point == "/" or below or device):
-            wrong.append(f"{point} was not planned")
-    there = {point for point, _, _, _ in mounts}
-    wrong += [f"{point} is missing" for point in sorted(_mount_points(plan) - there)]
-    return wrong
-
-
-def _at_or_above(point: str) -> list[str]:
-    """Return a path and those above it, but ``/``."""
-    parts = point.split("/")
-    return ["/".join(parts[:count]) for count in range(2, len(parts) + 1)]
-
-
-def _mount_points(plan: Plan) -> set[str]:
-    """Return the mounts that must be there under just these names: those that no link of the plan leads elsewhere."""
-    links = [order.destination for order in plan.mounts if order.kind == "symlink"]
-    wanted = {"/", "/tmp", "/dev/shm", plan.cwd}
-    wanted |= {order.destination for order in plan.mounts if order.granted and order.kind in ("bind", "tmpfs", "device")}
-    return {point for point in wanted if not any(point == link or point.startswith(link + "/") for link in links)}
+    return wrong_mounts(mounts_of(said["mounts"]), plan)
 
 
 CHECKS: dict[str, Check] = {
@@ -270,13 +220,38 @@ def refusals(said: dict[str, Any], plan: Plan, checks: Mapping[str, Check] = CHE
     return failed
 
 
-def verify(said: dict[str, Any], plan: Plan) -> None:
-    """Refuse a worker whose walls do not stand as planned.
+class _Good(NamedTuple):
+    """A report in which everything was as planned."""
+
+    plan: Plan
+    json: bytes
+    lasting: tuple[bytes, list[dict[str, str]]]
+    said: dict[str, Any]
+
+
+_last_good: list[_Good] = []
+
+
+def verify(frame: Frame, plan: Plan) -> dict[str, Any]:
+    """Return what a worker says about itself, or refuse one whose walls do not stand as planned.
+
+    Isolates of one plan say the same, but for the numbers of mounts and namespaces: of a report that is otherwise equal to
+    the last good one, only the namespaces are looked at.
 
     Raises:
         SetupError: names every check that failed. The function has not been sent.
     """
+    good = tuple(_last_good)  # one look: another thread may replace it meanwhile
+    if good and good[0].plan is plan and good[0].json == frame.json:
+        files = files_of(good[0].said["files"], frame.buffers)
+        same = (without_numbers(files.mounts), files.threads) == good[0].lasting
+        if same and not _namespaces({"namespaces": files.namespaces} if files.namespaces else {}, plan):
+            return good[0].said
+    said = read(frame)
     _refuse("self-check of the worker", refusals(said, plan))
+    lasting = without_numbers(said.get("mounts", b"")), said.get("threads", [])
+    _last_good[:] = [_Good(plan, frame.json, lasting, said)]
+    return said
 
 
 def verify_init(said: dict[str, Any], plan: Plan) -> None:
