@@ -29,6 +29,7 @@ def lint(session: nox.Session) -> None:
     session.run("python", "tools/generate_syscall_numbers.py", "--check")  # needs linux-libc-dev
     session.run("python", "tools/generate_rules_page.py", "--check")
     session.run("python", "tools/generate_parity_page.py", "--check")
+    session.run("python", "-m", "benchmarks.page", "--check")
     session.run("python", "-m", "pytest", "-q", "tests/test_architecture.py")
 
 

@@ -20,6 +20,8 @@ from benchmarks.suites.memory import wait_for_isolates
 
 COUNTS = (0, 25, 50, 100, 200)
 
+Beside = dict[str, tuple[Callable[[int], int], int]]  # what is called, and how often
+
 
 def measure(pace: Pace) -> Findings:
     """Have more and more isolates alive, measure calls beside them, use them all, and count what is left."""
@@ -34,13 +36,22 @@ def measure(pace: Pace) -> Findings:
     before = settled(None)
     (spawner,) = processes.spawners()
     bare = command_call([sys.executable, *NOTHING_WITHOUT_SITE])
-    beside: dict[str, tuple[Callable[[int], int], int]] = {
+    findings = nothing()
+    beside: Beside = {
         "fresh isolate": (fresh, pace.of(40, 10)),
         "reused worker": (reused, 200),
         "python -I -S": (bare, pace.of(10, 5)),
     }
+    grow(findings, crowd, beside, spawner)
+    use_all(crowd, COUNTS[-1])
+    crowd.close()
+    note_left_over(findings, f"{COUNTS[-1]} at once", before)
+    return findings
+
+
+def grow(findings: Findings, crowd: Any, beside: Beside, spawner: int) -> None:
+    """Have more and more isolates wait, and measure calls beside them."""
     lines: dict[str, list[list[float]]] = {name: [] for name in beside}
-    findings = nothing()
     free, spent, alive = available(), 0.0, 0
     for alive in COUNTS:
         if alive:
@@ -59,10 +70,6 @@ def measure(pace: Pace) -> Findings:
     }  # fmt: skip
     beside_none, *_, beside_all = lines["fresh isolate"]
     findings["facts"][f"fresh isolate beside {alive} / beside none"] = beside_all[1] / beside_none[1]
-    use_all(crowd, COUNTS[-1])
-    crowd.close()
-    note_left_over(findings, f"{alive} at once", before)
-    return findings
 
 
 def use_all(function: Any, count: int) -> None:

@@ -29,9 +29,9 @@ def measure(pace: Pace) -> Findings:
     fresh = isolated(name="threads")(add)
     reused = isolated(reuse=True, name="threads, warm")(add)
     kinds: dict[str, tuple[Call, int]] = {
-        "fresh": (fresh, pace.of(120, 20)),
-        "warm": (reused, pace.of(3000, 300)),
-        "ProcessPoolExecutor(2)": (lambda number: int(pool.submit(add, number).result()), pace.of(3000, 300)),
+        "fresh": (fresh, pace.of(60, 20)),
+        "warm": (reused, pace.of(1500, 300)),
+        "ProcessPoolExecutor(2)": (lambda number: int(pool.submit(add, number).result()), pace.of(1500, 300)),
     }
     findings = nothing()
     lines: dict[str, list[list[float]]] = {}
@@ -40,7 +40,7 @@ def measure(pace: Pace) -> Findings:
             with ThreadPoolExecutor(count) as threads:
                 for name, (call, calls) in kinds.items():
                     for how, drive in {"threads": from_threads, "asyncio": from_asyncio}.items():
-                        rates = [rate(drive, call, threads, calls) for _ in range(pace.of(5, 1) + 1)][1:]
+                        rates = [rate(drive, call, threads, calls) for _ in range(pace.of(4, 1) + 1)][1:]
                         rates.sort()
                         middle = rates[len(rates) // 2]
                         lines.setdefault(f"{name}, {how}", []).append([count, middle, rates[0], rates[-1]])
