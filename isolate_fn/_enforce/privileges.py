@@ -9,8 +9,6 @@ from isolate_fn._enforce.scene import Scene
 from isolate_fn._sys import calls
 from isolate_fn._sys import constants as k
 
-_LAST_CAPABILITY = 63
-
 
 def become_inner_user(scene: Scene) -> None:
     """Take the one id that is mapped; it is not 0, so no call treats it as root and no exec gives it anything."""
@@ -42,13 +40,8 @@ def lock_capabilities(scene: Scene) -> None:
     after this neither takes nor gives capabilities.
     """
     calls.prctl(k.PR_CAP_AMBIENT, k.PR_CAP_AMBIENT_CLEAR_ALL)
-    for capability in range(_LAST_CAPABILITY + 1):
-        try:
-            calls.prctl(k.PR_CAPBSET_DROP, capability)
-        except OSError as end:
-            if end.errno == errno.EINVAL:  # one past the last capability this kernel knows
-                break
-            raise
+    calls.prctl(k.PR_CAPBSET_DROP, 0)  # tells what is wrong where something is
+    calls.drop_bounding_set()
     calls.prctl(k.PR_SET_SECUREBITS, k.SECUREBITS_LOCKED)
 
 

@@ -142,12 +142,7 @@ def _id_map(name: str) -> list[int]:
 def _this_thread() -> dict[str, str]:
     """Ask by system call where there is no /proc; this process has started no thread."""
     effective, permitted, inheritable = calls.capabilities()
-    bounding = ambient = 0
-    for capability in range(64):
-        try:
-            bounding |= calls.prctl(k.PR_CAPBSET_READ, capability) << capability
-        except OSError:
-            break
+    bounding, ambient = calls.bounding_set(), 0
     return {
         "Seccomp": str(calls.prctl(k.PR_GET_SECCOMP)),
         "NoNewPrivs": str(calls.prctl(k.PR_GET_NO_NEW_PRIVS)),

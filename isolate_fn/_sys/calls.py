@@ -25,6 +25,8 @@ _setns = bind("setns", ctypes.c_int, ctypes.c_int)
 _mount = bind("mount", *([ctypes.c_char_p] * 3), ctypes.c_ulong, ctypes.c_char_p)
 _umount2 = bind("umount2", ctypes.c_char_p, ctypes.c_int)
 _prctl = bind("prctl", ctypes.c_int, *([ctypes.c_ulong] * 4))
+_prctl_unchecked = bind_unchecked("prctl", ctypes.c_int, *([ctypes.c_ulong] * 4))
+_CAPABILITIES = 64
 _capset = bind("capset", ctypes.c_char_p, ctypes.c_char_p)
 _capget = bind("capget", ctypes.c_void_p, ctypes.c_void_p)
 _sethostname = bind("sethostname", ctypes.c_char_p, ctypes.c_size_t)
@@ -130,6 +132,24 @@ def close_from(first: int) -> None:
 def prctl(option: int, second: int = 0, third: int = 0, fourth: int = 0, fifth: int = 0) -> int:
     """Operate on this process. See prctl(2)."""
     return int(_prctl(option, second, third, fourth, fifth))
+
+
+def drop_bounding_set() -> None:
+    """Drop what the kernel knows from the bounding set (PR_CAPBSET_DROP of prctl(2)); `bounding_set` tells what is left."""
+    for capability in range(_CAPABILITIES):
+        if _prctl_unchecked(k.PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:  # EINVAL: one past the last that it knows
+            break
+
+
+def bounding_set() -> int:
+    """Return the bounding set as bits (PR_CAPBSET_READ of prctl(2))."""
+    bits = 0
+    for capability in range(_CAPABILITIES):
+        there = _prctl_unchecked(k.PR_CAPBSET_READ, capability, 0, 0, 0)
+        if there < 0:
+            break
+        bits |= there << capability
+    return bits
 
 
 def drop_all_capabilities() -> None:
