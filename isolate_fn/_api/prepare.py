@@ -39,7 +39,12 @@ def circumstances() -> tuple[object, ...]:
 
 
 def prepare(
-    policy: Policy, *, tools: bool = False, by_value: bool = False, removed: tuple[str, ...] = ()
+    policy: Policy,
+    *,
+    tools: bool = False,
+    by_value: bool = False,
+    removed: tuple[str, ...] = (),
+    ahead: bool = True,
 ) -> Prepared:
     """Return the policy's preparation, made on first use.
 
@@ -48,6 +53,7 @@ def prepare(
         tools: also for running programs.
         by_value: functions will be sent by value: the spawner imports cloudpickle once for all isolates.
         removed: walls to take away; only tests do.
+        ahead: a call follows: its spawner is started meanwhile.
 
     Raises:
         PolicyError: a mount's source is missing or must not be granted.
@@ -61,7 +67,7 @@ def prepare(
         if known is not None:
             _cache.move_to_end(key)
             return known
-    made = _prepare(policy, around[0], tools=tools, by_value=by_value, removed=removed)
+    made = _prepare(policy, around[0], tools=tools, by_value=by_value, removed=removed, ahead=ahead)
     with _lock:
         made = _cache.setdefault(key, made)
         while len(_cache) > MOST_KEPT:
@@ -89,7 +95,7 @@ def _view(surroundings: object, *, tools: bool, network: bool) -> RuntimeView:
 
 
 def _prepare(
-    policy: Policy, surroundings: object, *, tools: bool, by_value: bool, removed: tuple[str, ...]
+    policy: Policy, surroundings: object, *, tools: bool, by_value: bool, removed: tuple[str, ...], ahead: bool
 ) -> Prepared:
     features = probe()
     resolution = resolve_sources(policy)
@@ -103,7 +109,7 @@ def _prepare(
     own = 0 if "namespaces" in removed else own_namespaces(policy) & SPAWNER_NAMESPACES
     wanted = launch.LaunchKey(view.interpreter, environment, features.privileged, own)
     check_engine(policy, features)
-    if policy.rules is None:  # they may contradict each other
+    if ahead and policy.rules is None:  # they may contradict each other
         launch.ahead(wanted)
     try:
         from isolate_fn._plan.compile import Surroundings, compile_plan

@@ -92,8 +92,8 @@ class Isolate(Ends):
         if len(pieces) == 1 and descriptor < 0:
             try:
                 sent = self.channel.send(pieces[0], socket.MSG_NOSIGNAL)
-            except OSError:
-                sent = 0  # told below
+            except (BlockingIOError, BrokenPipeError, ConnectionResetError):  # told below; others may be a signal handler's
+                sent = 0
             if sent == length_of(pieces[0]):
                 return
             pieces = [memoryview(pieces[0])[sent:]]
@@ -248,7 +248,7 @@ class Isolate(Ends):
     def expect_answer(self, limit: int) -> None:
         """Expect one frame of at most ``limit`` bytes; whatever was left over from before is an offence."""
         quiet, self._quiet = self._quiet, False
-        if self.reader.pending or (not quiet and self._readable()):
+        if self.reader.pending or (not quiet and self._readable() and not self.closed()):
             raise TransportError("the isolate sent more than one answer", "its worker is not used again")
         if limit != self._limit:
             self.reader, self._limit = FrameReader(limit), limit

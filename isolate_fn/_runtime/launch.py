@@ -5,6 +5,7 @@ Light on purpose: it is imported before what takes long.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -81,7 +82,7 @@ def ahead(key: LaunchKey) -> None:
     """
     state = _ahead()
     with state.lock:
-        if key not in state.known:
+        if key not in state.known and key not in state.waiting:
             state.waiting[key] = launched = _launch(key)
             lifetime.hold(launched)
 
@@ -110,7 +111,8 @@ def drop(key: LaunchKey) -> None:
     if launched is not None:
         lifetime.let_go(launched)
         launched.end()
-        os.waitpid(launched.first_stage, 0)
+        with contextlib.suppress(ChildProcessError):  # the caller's own SIGCHLD handling may have been faster
+            os.waitpid(launched.first_stage, 0)
 
 
 def _launch(key: LaunchKey) -> Launched:

@@ -30,6 +30,7 @@ _UNKNOWN = (_NUMBERS, b"")
 _NO_SIGNAL = socket.MSG_NOSIGNAL
 _dumps = pickle.dumps
 _monotonic = time.monotonic
+_TOLD_LATER = (BlockingIOError, BrokenPipeError, ConnectionResetError)
 
 
 @functools.lru_cache(maxsize=256)
@@ -82,7 +83,7 @@ class WarmCalls:
             sys.path != self._path
             or len(sys.modules) != self._modules
             or waiting.dropped
-            or os.environ._data != self._environment  # type: ignore[attr-defined]
+            or getattr(os.environ, "_data", None) != self._environment  # it may have been replaced altogether
         ):
             return self.MISSED
         arguments = _dumps((args, {}), 5)
@@ -123,8 +124,8 @@ class WarmCalls:
                     if waiting.dropped:
                         waiting.end()
                     return value
-        except OSError:
-            pass  # the long way tells what happened
+        except _TOLD_LATER:  # no other OSError: a TimeoutError may be a signal handler's, and is the caller's to see
+            pass
         except BaseException:
             isolate.end()
             raise
