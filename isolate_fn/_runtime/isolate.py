@@ -92,8 +92,8 @@ class Isolate(Ends):
         if len(pieces) == 1 and descriptor < 0:
             try:
                 sent = self.channel.send(pieces[0], socket.MSG_NOSIGNAL)
-            except (BlockingIOError, BrokenPipeError, ConnectionResetError):  # told below; others may be a signal handler's
-                sent = 0
+            except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+                sent = 0  # told below; any other may be a signal handler's
             if sent == length_of(pieces[0]):
                 return
             pieces = [memoryview(pieces[0])[sent:]]
