@@ -120,12 +120,13 @@ def test_arrays_and_their_scalars(run_warm: Run) -> None:
     printed = run_warm(
         """
 make = reused(tools.make, "float64", 1)
-make("float64", 1), way()  # reading the first loaded modules, whose number is one of the circumstances
+make("float64", 1), way()  # loads modules, whose number is one of the circumstances
 for dtype in ("bool", "int8", "uint64", "float32", "float64", "complex128", ">i4", "datetime64[s]"):
     for count in (0, 1, 3, 1000, 100_000):
         array = make(dtype, count)
         assert way() == "handed over" if count >= 1000 else way() != "long", (dtype, count)
         long = make(dtype=dtype, count=count)
+        assert way() == "long"
         assert array.dtype == long.dtype and array.dtype.kind == tools.np.dtype(dtype).kind, (array, dtype)
         assert array.shape == (count,) and (array == tools.make(dtype, count)).all()
 scalar = make("float32", -1)
