@@ -219,6 +219,7 @@ for isolate in old:
 state.waiting[known[other]].used -= 1000
 (late,) = state.waiting[known[busy]].isolates
 late.idle_since -= 1000
+state.swept = time.monotonic()
 pool._sweep(state)  # it has done so a moment ago
 assert old[0].channel.fileno() >= 0
 state.swept -= 2
