@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import threading
@@ -22,7 +23,7 @@ from isolate_fn._runtime.report import Report
 from isolate_fn._runtime.signature import Signature, sign
 from isolate_fn._runtime.toolbox import Toolbox
 from isolate_fn._transport.calls import encode_call, function_part, function_reference, unbind
-from isolate_fn.errors import PolicyError, ResultRejected, TransportError
+from isolate_fn.errors import CallRejected, PolicyError, ResultRejected, TransportError
 from isolate_fn.policy import checks
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
@@ -90,7 +91,7 @@ class Sandbox:
     def _open(self) -> tuple[Isolate, Toolbox]:
         if self._isolate is None or self._toolbox is None:
             if self._why is not None:
-                raise type(self._why)(*self._why.args) from self._why
+                raise copy.copy(self._why) from self._why
             raise PolicyError("sandbox", "the block is not open", "use it as `with sandbox(...) as box:`")
         return self._isolate, self._toolbox
 
@@ -105,7 +106,7 @@ class Sandbox:
         Raises:
             TimedOut: after ``timeout`` seconds; the sandbox is gone then.
             LimitExceeded, Crashed, TransportError: likewise.
-            CallRejected: an argument cannot be sent; the sandbox goes on.
+            CallRejected: function or argument cannot be sent; the sandbox goes on.
         """
         with self._lock:
             isolate, _ = self._open()
@@ -122,7 +123,7 @@ class Sandbox:
                 raise self._ended_by(reason, isolate) from None
             try:
                 result: T = outcome.judge(answer, isolate, self._prepared, signature)
-            except ResultRejected:
+            except (CallRejected, ResultRejected):
                 raise
             except TransportError as broken:
                 raise self._ended_by(broken, isolate) from None

@@ -46,9 +46,10 @@ class Isolated(Generic[P, R]):
         self._warm: Any = None  # the short way, once a worker has the function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        if self._warm is not None and not kwargs:
-            answer: R = self._warm.call(args)
-            if answer is not self._warm.MISSED:
+        warm = self._warm  # which another thread may change
+        if warm is not None and not kwargs:
+            answer: R = warm.call(args)
+            if answer is not warm.MISSED:
                 return answer
         if _inside():
             return self._inside_call(args, kwargs)
@@ -191,7 +192,7 @@ class Isolated(Generic[P, R]):
         """End the isolates that wait for calls of this function's policy. Later calls start new ones."""
         from isolate_fn._runtime import pool
 
-        pool.close(self._prepared())
+        pool.close(self._prepared(start=False))
 
 
 def _warm_calls(prepared: Any, signature: Any) -> Any:

@@ -90,6 +90,13 @@ class Ends:
             os.close(self.cgroup)
             self.cgroup = -1
 
+    def closed(self) -> bool:
+        """True when the channel says no more than that it has ended; asked where poll(2) has found something to read."""
+        try:
+            return not self.channel.recv(1, socket.MSG_PEEK)
+        except ConnectionResetError:
+            return True
+
     def condemn(self) -> None:
         """Kill init, and with it everything in its pid namespace, without waiting for that."""
         if self.pidfd >= 0:

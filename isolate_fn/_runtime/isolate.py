@@ -92,8 +92,8 @@ class Isolate(Ends):
         if len(pieces) == 1 and descriptor < 0:
             try:
                 sent = self.channel.send(pieces[0], socket.MSG_NOSIGNAL)
-            except OSError:
-                sent = 0  # told below
+            except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+                sent = 0  # told below; any other may be a signal handler's
             if sent == length_of(pieces[0]):
                 return
             pieces = [memoryview(pieces[0])[sent:]]
@@ -247,9 +247,9 @@ class Isolate(Ends):
 
     def expect_answer(self, limit: int) -> None:
         """Expect one frame of at most ``limit`` bytes; whatever was left over from before is an offence."""
-        if self.reader.pending or (not self._quiet and self._readable()):
+        quiet, self._quiet = self._quiet, False
+        if self.reader.pending or (not quiet and self._readable() and not self.closed()):
             raise TransportError("the isolate sent more than one answer", "its worker is not used again")
-        self._quiet = False
         if limit != self._limit:
             self.reader, self._limit = FrameReader(limit), limit
 

@@ -82,7 +82,7 @@ def ahead(key: LaunchKey) -> None:
     """
     state = _ahead()
     with state.lock:
-        if key not in state.known:
+        if key not in state.known and key not in state.waiting:
             state.waiting[key] = launched = _launch(key)
             lifetime.hold(launched)
 

@@ -174,8 +174,8 @@ def _sweep(pool: _Pool) -> None:
         every = list(pool.waiting.items())
     for key, waiting in every:
         oldest = now - waiting.prepared.terms.idle_timeout
-        while waiting.isolates and waiting.isolates[0].idle_since < oldest:
-            with contextlib.suppress(IndexError):  # another thread was faster
+        with contextlib.suppress(IndexError):  # none is left; another thread may have been faster
+            while waiting.isolates[0].idle_since < oldest:
                 waiting.isolates.popleft().end()
         if not waiting.isolates and waiting.used < oldest:
             with pool.lock:

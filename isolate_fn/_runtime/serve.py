@@ -77,7 +77,8 @@ def _answer(channel: WorkerChannel, words: bytes, buffers: Sequence[bytes | memo
         part = buffers[0]
         function = _current[0] = _functions[part[0]] if len(part) == 1 else _new_function(part)
         if _rules:
-            _narrow(_rules.pop(), function)
+            _narrow(_rules[0], function)
+            _rules.clear()  # not where that failed: no call may run without them
         if len(buffers) == 2:
             args, kwargs = load_arguments(buffers[1])
             value = function(*args, **kwargs)

@@ -7,6 +7,7 @@ anything was sent by saying `MISSED`, afterwards through `call.answered`, which 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import pickle
@@ -30,6 +31,7 @@ _UNKNOWN = (_NUMBERS, b"")
 _NO_SIGNAL = socket.MSG_NOSIGNAL
 _dumps = pickle.dumps
 _monotonic = time.monotonic
+_TOLD_LATER = (BlockingIOError, BrokenPipeError, ConnectionResetError)
 
 
 @functools.lru_cache(maxsize=256)
@@ -82,7 +84,7 @@ class WarmCalls:
             sys.path != self._path
             or len(sys.modules) != self._modules
             or waiting.dropped
-            or os.environ._data != self._environment  # type: ignore[attr-defined]
+            or getattr(os.environ, "_data", None) != self._environment  # it may have been replaced altogether
         ):
             return self.MISSED
         arguments = _dumps(args, 5)
@@ -122,9 +124,11 @@ class WarmCalls:
                     if waiting.dropped:
                         waiting.end()
                     return value
-        except OSError:
-            pass  # the long way tells what happened
+        except _TOLD_LATER:  # no other OSError: a TimeoutError may be a signal handler's, and is the caller's to see
+            pass
         except BaseException:
+            with contextlib.suppress(ValueError):  # an interrupt may come when it is back already
+                waiting.isolates.remove(isolate)
             isolate.end()
             raise
         return call.go_on(self._prepared, self._signature, isolate, now, rest, data)

@@ -65,7 +65,7 @@ def import_as_at_the_caller(name: str, file: str) -> Any:
     try:
         __import__(name)
         module = sys.modules[name]
-    except (Exception, SystemExit) as error:  # SystemExit: a script without a __main__ guard
+    except BaseException as error:  # SystemExit too: a script without a __main__ guard
         failure = error
     if module is not None and (not file or _is_file(module, file)):
         return module
@@ -73,7 +73,7 @@ def import_as_at_the_caller(name: str, file: str) -> Any:
         raise _not_importable(name, file, module, failure) from failure
     try:
         return _load_file(name, file)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise _not_importable(name, file, module, error) from error
 
 

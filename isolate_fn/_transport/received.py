@@ -38,7 +38,7 @@ def load_function(part: bytes | memoryview) -> Callable[..., Any]:
     else:
         try:
             function = pickle.loads(part[1:])  # noqa: S301 - the same
-        except Exception as error:
+        except BaseException as error:  # what it imports may raise anything, such as SystemExit
             raise _unpickling_failed("the function, sent by value,", error) from error
     if not callable(function):
         raise CallRejected("the function", f"it arrived as a {type(function).__name__}", "send a callable")
@@ -137,7 +137,7 @@ class NestedCall:
         return self if instance is None else MethodType(self, instance)
 
 
-def _unpickling_failed(what: str, error: Exception) -> CallRejected:
+def _unpickling_failed(what: str, error: BaseException) -> CallRejected:
     problem = f"rebuilding it inside failed: {type(error).__name__}: {error}"
     if isinstance(error, ModuleNotFoundError):
         remedy = f"mount the directory that holds {error.name!r} with mounts=[ro(...)], keep it on sys.path"

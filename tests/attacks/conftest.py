@@ -81,7 +81,7 @@ def weaken(host: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[st
 
     Returns options for `run_without`, which lead to the spawner that was changed.
     """
-    from isolate_fn._runtime import pool, spawner_client
+    from isolate_fn._runtime import launch, pool
 
     count = itertools.count()
     ours = []
@@ -90,16 +90,16 @@ def weaken(host: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[st
         name = f"{host.name}-{next(count)}"
         path = weak_launcher(host, name, source)
         ours.append(name)
-        plain_start = spawner_client.SpawnerClient._start
+        plain_spawn = launch._spawn
 
-        def start(self, there, mode):
-            if dict(self.key.environment).get("WEAKENED") != name:
-                return plain_start(self, there, mode)
+        def spawn(key, there):
+            if dict(key.environment).get("WEAKENED") != name:
+                return plain_spawn(key, there)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(spawner_client, "_LAUNCHER", path)
-                return plain_start(self, there, mode)
+                patch.setattr(launch, "_LAUNCHER", path)
+                return plain_spawn(key, there)
 
-        monkeypatch.setattr(spawner_client.SpawnerClient, "_start", start)
+        monkeypatch.setattr(launch, "_spawn", spawn)
         return {"env": {"WEAKENED": name}}
 
     yield weakened

@@ -224,6 +224,22 @@ def leave_thread(data: bytes, gate: str) -> str:
     return "first"
 
 
+def leave_and_go(how: str) -> str:
+    """Answer, and then, when nobody has asked, ``"shutdown"`` the channel or ``"exit_group"``."""
+
+    def later() -> None:
+        time.sleep(0.05)  # the answer goes first; should it not, the call fails, which the test would see
+        native.call(how, *((CHANNEL, socket.SHUT_RDWR) if how == "shutdown" else (0,)))
+
+    threading.Thread(target=later, daemon=True).start()
+    return "first"
+
+
+def return_it(name: str, *arguments: Any) -> Any:
+    """Return an instance of a class of this module."""
+    return globals()[name](*arguments)
+
+
 def touch_and_wait(path: str, seconds: float = 0.0) -> str:
     """Make a file, wait, answer."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT))

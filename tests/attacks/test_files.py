@@ -463,7 +463,7 @@ SUBMOUNT = """
     from pathlib import Path
     from support import run_without
     from isolate_fn import ro
-    from isolate_fn._runtime import spawner_client
+    from isolate_fn._runtime import launch
 
     attack = (native.write, "/data/sub/made", b"x", os.O_WRONLY | os.O_CREAT, 0o666)
     mounts = [ro({shared!r}, "/data")]
@@ -473,7 +473,7 @@ SUBMOUNT = """
         table = run_without(walls, native.mountinfo, mounts=mounts)
         options = [options for _, point, options, _ in table if point == "/data/sub"]
         print(sorted({{"ro", "nosuid", "nodev"}} & set(options[0].split(","))))
-    spawner_client._LAUNCHER = conftest.weak_launcher(Path({host!r}), "weak", '''
+    launch._LAUNCHER = conftest.weak_launcher(Path({host!r}), "weak", '''
         set_attributes = calls.mount_setattr
         calls.mount_setattr = lambda *a, recursive, **more: set_attributes(*a, recursive=False, **more)
     ''')
