@@ -95,10 +95,11 @@ def decode_short(data: bytes) -> Any:
     if len(data) > INT_DIGITS or _TAG_TEXT in data:
         return LONG
     try:
-        value, end = _scan(data.decode(), 0)
+        text = data.decode()
+        value, end = _scan(text, 0)
     except (ValueError, StopIteration):
         return LONG
-    return value if end == len(data) else LONG
+    return value if end == len(text) else LONG
 
 
 def check_bounds(data: bytes, buffers: Sequence[memoryview | bytes], limits: DecodeLimits) -> None:

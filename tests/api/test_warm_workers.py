@@ -28,11 +28,12 @@ print([(once(), way()) for _ in range(2)], once._warm)
         ("end", "'abort'", "", "error.signal == 6 and isinstance(error, Crashed)"),
         ("end", "'exit'", "", "error.exit_code == 7 and isinstance(error, Crashed)"),
         ("end", "'kill'", "", "error.signal == 9 and isinstance(error, Crashed)"),
+        ("text", "5", "limits=Limits(result=6)", "isinstance(error, LimitExceeded) and error.used == 7"),
         ("text", "5000", "limits=Limits(result=4000)", "isinstance(error, LimitExceeded) and error.allowed == 4000"),
         ("text", "90_000", "limits=Limits(result=80_000)", "error.limit == 'result' and error.used == 90_002"),
         ("write", "5000", "limits=Limits(output=4000), output='discard'", "error.limit == 'output'"),
     ],
-    ids=["timeout", "abort", "exit", "kill", "small result", "result", "output"],
+    ids=["timeout", "abort", "exit", "kill", "tiny result", "small result", "result", "output"],
 )
 def test_an_end_is_told_and_the_next_call_has_a_new_worker(
     function: str, arguments: str, options: str, told: str, run_warm: Run
