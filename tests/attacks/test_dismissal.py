@@ -57,8 +57,8 @@ POLICIES = [*((name, True) for name in NOTHING), *((name, False) for name in SOM
 def test_which_isolates_can_change_nothing(name: str, nothing: bool, host: Any) -> None:
     (host / "file").touch()
     policy = Policy(**(NOTHING[name] if nothing else SOMETHING[name](host)))
-    assert prepare(policy, ahead=False).touches_nothing is nothing
-    assert prepare(policy, tools=True, ahead=False).touches_nothing is nothing
+    assert prepare(policy).touches_nothing is nothing
+    assert prepare(policy, tools=True).touches_nothing is nothing
 
 
 # --- what becomes of them --------------------------------------------------------------------------------------------

@@ -13,17 +13,17 @@ pytestmark = pytest.mark.needs("namespaces")
 def test_a_spawner_started_ahead_is_taken_by_the_first_client(run: Run) -> None:
     printed = run("""
         import work
-        prepared = prepare(Policy(timeout=5))
+        prepared = prepare(Policy(timeout=5), start=True)
         first, = launched
-        prepare(Policy(timeout=6)), prepare(Policy(timeout=7))  # of the same kind, before and after it is taken
+        prepare(Policy(timeout=6), start=True), prepare(Policy(timeout=7), start=True)  # of the same kind, before and after it is taken
         assert launched == [first] and list(launch._ahead().waiting.values()) == [first]
         f = isolated(timeout=8)(work.f)
         assert f() == 1
         client, = pool._pool().spawners.values()
         assert client.control is first.control and client.first_stage == first.first_stage and not launch._ahead().waiting
-        prepare(Policy(timeout=9))
+        prepare(Policy(timeout=9), start=True)
         assert isolated(timeout=10)(work.f)() == 1 and launched == [first]
-        prepare(Policy(env={"A": "B"}))
+        prepare(Policy(env={"A": "B"}), start=True)
         print(len(launched), len(launch._ahead().waiting))
     """)
     assert printed == "2 1\n"
@@ -49,7 +49,7 @@ def test_where_there_will_be_no_plan_it_is_ended(children: str, run: Run) -> Non
 def test_a_forked_child_leaves_it_to_its_parent(run: Run) -> None:
     printed = run("""
         import work
-        prepare(Policy(timeout=5))
+        prepare(Policy(timeout=5), start=True)
         first, = launched
         f = isolated(timeout=5)(work.f)
         here, there = os.pipe()
