@@ -15,7 +15,8 @@ def test_a_spawner_started_ahead_is_taken_by_the_first_client(run: Run) -> None:
         import work
         prepared = prepare(Policy(timeout=5), start=True)
         first, = launched
-        prepare(Policy(timeout=6), start=True), prepare(Policy(timeout=7), start=True)  # of the same kind, before and after it is taken
+        for timeout in (6, 7):  # of the same kind
+            prepare(Policy(timeout=timeout), start=True)
         assert launched == [first] and list(launch._ahead().waiting.values()) == [first]
         f = isolated(timeout=8)(work.f)
         assert f() == 1
