@@ -190,15 +190,26 @@ print([whole for _, whole in sent()][-2:])
 
 
 def test_a_sandbox_whose_worker_is_gone_tells_the_same_again(run_warm: Run) -> None:
-    printed = run_warm("""
+    printed = run_warm(
+        """
 with sandbox() as box:
     errors = [caught(box.call, tools.end, "exit"), caught(box.call, tools.count)]
 print(*(f"{type(error).__name__} {error.exit_code}" for error in errors), str(errors[0]) == str(errors[1]))
 with sandbox(limits=Limits(result=100)) as box:
     errors = [caught(box.call, tools.text, 200), caught(box.call, tools.count)]
 print(*(f"{type(error).__name__} {error.used}" for error in errors), str(errors[0]) == str(errors[1]))
-""")
-    assert printed == "Crashed 7 Crashed 7 True\nLimitExceeded 202 LimitExceeded 202 True\n"
+with sandbox() as box:
+    errors = [caught(box.call, tools.answer_twice), caught(box.call, tools.count)]
+print(*(f"{type(error).__name__} {error.remedy}" for error in errors), str(errors[0]) == str(errors[1]))
+""",
+        tools="""
+        def answer_twice():
+            os.write(3, (b"IFN1\\2\\0\\0\\0" + bytes(4) + b"\\4" + bytes(15) + b"null") * 2)
+            time.sleep(1000)
+        """,
+    )
+    twice = "TransportError its worker is not used again " * 2
+    assert printed == f"Crashed 7 Crashed 7 True\nLimitExceeded 202 LimitExceeded 202 True\n{twice}True\n"
 
 
 @pytest.mark.needs("landlock")

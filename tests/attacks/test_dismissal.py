@@ -149,6 +149,14 @@ def test_nobody_waits_for_one_that_can_change_nothing(seen: Seen, at_work: Any, 
     health.check()
 
 
+def test_it_is_killed_and_not_only_left(seen: Seen, at_work: Any, name: str, weaken: Any) -> None:
+    """PID 1 would end by itself when its caller has closed the sockets; here it is deaf, and dies all the same."""
+    weak = weaken("import time; init._wait = lambda *given: time.sleep(1000)")
+    assert min(run_without(("seccomp",), at_work, "return", **weak)) > 1
+    assert seen.waited == 0
+    wait_for(lambda: not named(name), "the children to end")
+
+
 @pytest.mark.parametrize("granted", ["rw", "device", "network"])
 def test_one_that_can_change_something_is_waited_for(
     seen: Seen, at_work: Any, name: str, granted: str, host: Any
@@ -257,5 +265,6 @@ def test_one_whose_cgroup_is_to_be_removed_is_waited_for(seen: Seen) -> None:
         unborn.step(time.monotonic() + 60)
     handle, unborn.pidfd = unborn.pidfd, -1
     unborn.dismiss()
+    assert seen.waited == 2
     assert select.select([handle], [], [], 20)[0]
     os.close(handle)
