@@ -153,8 +153,15 @@ def test_it_is_killed_and_not_only_left(seen: Seen, at_work: Any, name: str, wea
     """PID 1 would end by itself when its caller has closed the sockets; here it is deaf, and dies all the same."""
     weak = weaken("import time; init._wait = lambda *given: time.sleep(1000)")
     assert min(run_without(("seccomp",), at_work, "return", **weak)) > 1
-    assert seen.waited == 0
     wait_for(lambda: not named(name), "the children to end")
+    prepared = prepare(Policy(idle_timeout=IDLE_TIMEOUT, **weak))
+    isolate = pool.start(prepared)
+    call.make_ready(isolate, prepared)
+    handle = os.dup(isolate.pidfd)
+    isolate.dismiss()
+    assert select.select([handle], [], [], 20)[0]
+    os.close(handle)
+    assert seen.waited == 0
 
 
 @pytest.mark.parametrize("granted", ["rw", "device", "network"])

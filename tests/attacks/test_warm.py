@@ -187,7 +187,7 @@ def test_a_channel_that_is_closed(reused: Any, how: str) -> None:
 def test_an_answer_in_pieces_is_one(reused: Any) -> None:
     made = reused()
     assert made.function("say_in_pieces", HONEST, 1) == "honest"
-    assert made.ways == ["go_on"]
+    assert made.ways in ([], ["go_on"])  # they may all have come before the first look
 
 
 NO_ANSWER = {

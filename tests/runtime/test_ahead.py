@@ -83,7 +83,8 @@ def test_an_import_that_fails_is_told_by_the_call(when: str, statement: str, tol
     printed = run(
         f"""
         import work
-        f = isolated(prewarm=0, output="discard")(work.f)
+        heard = []
+        f = isolated(prewarm=0, output=lambda stream, data: heard.append(data))(work.f)
         if {when!r} == "waiting":
             f.warm_up(1)
             isolate, = waiting(f)
@@ -92,11 +93,13 @@ def test_an_import_that_fails_is_told_by_the_call(when: str, statement: str, tol
             ready = call.make_ready
             def make_ready(isolate, prepared):  # the import goes on while the caller looks at the report; here it is over
                 ready(isolate, prepared)
-                until(lambda: sum(map(_waiting_in, isolate.pipes)))
+                until(lambda: heard or sum(map(_waiting_in, isolate.pipes)))
                 {"until(isolate._readable)" if told.startswith("Crashed") else ""}
             call.make_ready = make_ready
         for _ in range(2):
+            heard.clear()
             error = caught(f)
+            assert b"".join(heard) == b"begun\\n", heard  # once
             problem = getattr(error, "problem", None) or str(error.exit_code or error.signal)
             print(f"{{type(error).__name__}}: {{error.ran}} {{problem}}")
         """,
