@@ -115,4 +115,4 @@ def test_fail_null() -> None:
                 bound |= {ast.unparse(word.value) for word in node.keywords if word.arg == "restype"}
             elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("CFUNCTYPE"):
                 bound |= {ast.unparse(node.args[0])} - {"restype"}  # bind()'s own, collected where it is called
-    assert bound == {"ctypes.c_long"}
+    assert bound == {"ctypes.c_int", "ctypes.c_long"}
