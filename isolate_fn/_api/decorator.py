@@ -68,7 +68,7 @@ class Isolated(Generic[P, R]):
 
         signature = self._signature(prepared)
         result: R = run(prepared, signature, encoded, part or signature.part)
-        if prepared.terms.reuse != 1 and self._prepared() is prepared:
+        if prepared.terms.reuse != 1 and (warm is None or warm.outdated()) and self._prepared() is prepared:
             self._warm = _warm_calls(prepared, signature)
         return result
 

@@ -39,8 +39,7 @@ def run(prepared: Prepared, signature: Signature, encoded: EncodedCall, part: by
     last = isolate.calls + 1 == terms.reuse
 
     def talk() -> Frame:
-        if isolate.ready is None:
-            make_ready(isolate, prepared)
+        make_ready(isolate, prepared)
         deadline = None if terms.timeout is None else time.monotonic() + terms.timeout
         return converse(isolate, prepared, signature, part, encoded, deadline, refill, last=last)
 

@@ -32,7 +32,7 @@ class Waiting:
 
     Attributes:
         prepared: the plan's.
-        isolates: those that wait; the last one to come is the first to be taken.
+        isolates: those that wait, the one that has waited longest first.
         used: when one came back last, by time.monotonic().
         dropped: nobody looks here any more; what was put in afterwards must be ended by who did.
     """

@@ -74,19 +74,23 @@ class WarmCalls:
         plain = plain and type(getattr(os.environ, "_data", None)) is dict
         return bool(plain and prepared.terms.reuse != 1 and all(map(os.path.isabs, sys.path)))
 
+    def outdated(self) -> bool:
+        """Tell whether what the preparation rests on has changed, or its workers wait elsewhere now."""
+        return (
+            sys.path != self._path
+            or len(sys.modules) != self._modules
+            or self._waiting.dropped
+            or getattr(os.environ, "_data", None) != self._environment  # it may have been replaced altogether
+        )
+
     def call(self, args: tuple[Any, ...]) -> Any:
         """Return the value of one call, raise its exception, or return ``MISSED``."""
         for value in args:
             if type(value) not in ATOMS:
                 return self.MISSED
-        waiting = self._waiting
-        if (
-            sys.path != self._path
-            or len(sys.modules) != self._modules
-            or waiting.dropped
-            or getattr(os.environ, "_data", None) != self._environment  # it may have been replaced altogether
-        ):
+        if self.outdated():
             return self.MISSED
+        waiting = self._waiting
         arguments = _dumps(args, 5)
         size = len(arguments)
         rest = data = b""
