@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from isolate_fn._api.context import sandbox as sandbox
     from isolate_fn._api.decorator import isolated as isolated
+    from isolate_fn._api.executor import IsolatedExecutor as IsolatedExecutor
     from isolate_fn._api.explain import explain as explain
     from isolate_fn._api.hardening import lock_pid_file as lock_pid_file
     from isolate_fn._api.hardening import restrict_privileges as restrict_privileges
@@ -25,8 +26,19 @@ if TYPE_CHECKING:
     from isolate_fn._api.isolate import IsolateOutput as IsolateOutput
     from isolate_fn._api.safety_context import Restrictions as Restrictions
     from isolate_fn._api.safety_context import SafetyContext as SafetyContext
+    from isolate_fn._diagnose.answers import Answer as Answer
+    from isolate_fn._diagnose.diagnosis import Diagnosis as Diagnosis
+    from isolate_fn._diagnose.doctor import doctor as doctor
+    from isolate_fn._diagnose.learn.front import learn as learn
+    from isolate_fn._diagnose.learn.seen import Seen as Seen
+    from isolate_fn._diagnose.learn.session import Learning as Learning
+    from isolate_fn._diagnose.selftest.result import SelfTest as SelfTest
+    from isolate_fn._diagnose.selftest.running import selftest as selftest
+    from isolate_fn._diagnose.would import would as would
+    from isolate_fn._runtime.report import Denial as Denial
     from isolate_fn._runtime.report import Enforcement as Enforcement
     from isolate_fn._runtime.report import Report as Report
+    from isolate_fn.policy.host import Host as Host
     from isolate_fn.policy.limits import Limits as Limits
     from isolate_fn.policy.mounts import dev as dev
     from isolate_fn.policy.mounts import file as file
@@ -45,39 +57,63 @@ _HOMES = {
     "Restrictions": "_api.safety_context",
     "Isolate": "_api.isolate",
     "IsolateOutput": "_api.isolate",
+    "IsolatedExecutor": "_api.executor",
     "explain": "_api.explain",
+    "selftest": "_diagnose.selftest.running",
+    "SelfTest": "_diagnose.selftest.result",
+    "doctor": "_diagnose.doctor",
+    "Diagnosis": "_diagnose.diagnosis",
+    "learn": "_diagnose.learn.front",
+    "Learning": "_diagnose.learn.session",
+    "Seen": "_diagnose.learn.seen",
     "lock_pid_file": "_api.hardening",
     "restrict_privileges": "_api.hardening",
+    "Answer": "_diagnose.answers",
+    "would": "_diagnose.would",
     "Policy": "policy.policy",
+    "Host": "policy.host",
     "Limits": "policy.limits",
     "Network": "policy.network",
+    "Denial": "_runtime.report",
     "Enforcement": "_runtime.report",
     "Report": "_runtime.report",
     **dict.fromkeys(("ro", "rw", "tmpfs", "overlay", "file", "dev", "symlink"), "policy.mounts"),
 }
 
 __all__ = [
+    "Answer",
+    "Diagnosis",
+    "Denial",
     "Enforcement",
+    "Host",
     "Isolate",
     "IsolateOutput",
+    "IsolatedExecutor",
+    "Learning",
     "Limits",
     "Network",
     "Policy",
     "Report",
     "Restrictions",
     "SafetyContext",
+    "Seen",
+    "SelfTest",
     "dev",
+    "doctor",
     "explain",
     "file",
     "isolated",
+    "learn",
     "lock_pid_file",
     "overlay",
     "restrict_privileges",
     "ro",
     "rw",
     "sandbox",
+    "selftest",
     "symlink",
     "tmpfs",
+    "would",
 ]
 
 

@@ -29,7 +29,10 @@ from __future__ import annotations
 
 import errno as _errno
 import os
-from typing import Any, ClassVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 __all__ = [
     "CallRejected",
@@ -73,6 +76,7 @@ class IsolationError(Exception):
     def __str__(self) -> str:
         lines = [self._what()]
         lines.append("  Your function had started." if self.ran else "  Your function did not run.")
+        lines.extend(self._more())
         if self.remedy:
             lines.append(f"  try: {self.remedy}")
         return "\n".join(lines)
@@ -80,6 +84,10 @@ class IsolationError(Exception):
     def _what(self) -> str:
         """Say what happened, without the remedy."""
         return Exception.__str__(self) or type(self).__name__
+
+    def _more(self) -> list[str]:
+        """Return further lines: what else is known."""
+        return []
 
 
 class PolicyError(IsolationError, ValueError):
@@ -89,9 +97,15 @@ class PolicyError(IsolationError, ValueError):
         field: the option, as written: ``"timeout"``, ``"mounts[2]"``, ``"limits.memory"``.
         problem: what is wrong with its value, including the value.
         remedy: what to write instead.
+
+    Attributes:
+        file: the file that says it, where it was read from one; empty for what was written in Python.
+        line: the line in that file, from 1; 0 without a file.
     """
 
     ran = False
+    file: str = ""
+    line: int = 0
     _fields: ClassVar[tuple[str, ...]] = ("field", "problem", "remedy")
 
     def __init__(self, field: str, problem: str, remedy: str) -> None:
@@ -99,7 +113,8 @@ class PolicyError(IsolationError, ValueError):
         self.field, self.problem, self.remedy = field, problem, remedy
 
     def _what(self) -> str:
-        return f"{self.field}: {self.problem}"
+        where = f"{self.file}:{self.line}: " if self.file else ""
+        return f"{where}{self.field}: {self.problem}"
 
 
 class ConflictingRules(PolicyError):
@@ -178,12 +193,17 @@ class Terminated(IsolationError):
     report: Any = None
     remedy = "see .report for what the call did until then"
 
+    def _more(self) -> list[str]:
+        summary = getattr(self.report, "summary", None)
+        return [f"  used: {summary()}"] if summary is not None else []
+
 
 class SyscallDenied(Terminated):
     """The function made a system call that its policy does not allow.
 
     Args:
-        syscall: name of the system call; empty where the kernel told only that one was denied (``on_denied="kill"``).
+        syscall: name of the system call; empty where the kernel told only that one was denied (``on_denied="kill"``): it
+            ends the process with SIGSYS, and tells nobody but its own log for which call.
         args: its arguments, as integers. (Not the exception's own arguments, as ``args`` elsewhere.)
         path: the path it was about, or None.
         location: ``"file:line"`` of the Python code that made it, as the isolate reports it, or None.
@@ -202,7 +222,10 @@ class SyscallDenied(Terminated):
     ) -> None:
         super().__init__(syscall)
         if not syscall:
-            self.remedy = "call it with on_denied='errno': the call that is denied then fails with PermissionError"
+            self.remedy = (
+                "call it with on_denied='errno' or 'report': the call that is denied then fails with PermissionError, "
+                "and the traceback leads to it"
+            )
         self.syscall, self.path, self.location, self.report = syscall, path, location, report
         self.args = tuple(args)
         if syscall:
@@ -214,7 +237,7 @@ class SyscallDenied(Terminated):
 
     def _what(self) -> str:
         if not self.syscall:
-            return "killed for a system call that the filter denies"
+            return "killed by SIGSYS for a system call that the filter denies; the kernel does not tell for which"
         target = f" on {self.path!r}" if self.path else ""
         place = f" at {self.location}" if self.location else ""
         arguments = ", ".join(hex(value) if isinstance(value, int) else repr(value) for value in self.args)
@@ -230,20 +253,29 @@ class LimitExceeded(Terminated):
         allowed: the limit, in its own unit (bytes, seconds or a count).
         used: what was reached, in the same unit, or None where the kernel does not tell.
         report: see `Terminated`.
+
+    Attributes:
+        told_by: who found it: ``"kernel"``; ``"init"``, which watches the isolate and runs no code of yours; ``"tools"``,
+            which starts programs and moves files; ``"caller"``, this process; or ``"function"``: it raised what the limit
+            makes the kernel answer, such as EMFILE, and **nobody else vouches for that**. What it raised is the cause of
+            this error then.
     """
 
     _fields = ("limit", "allowed", "used", "report")
+    told_by: str = "caller"
 
     def __init__(
         self, limit: str, allowed: float | None, used: float | None = None, report: Any = None
     ) -> None:
         super().__init__(limit, allowed, used, report)
         self.limit, self.allowed, self.used, self.report = limit, allowed, used, report
-        self.remedy = f"raise it with limits=Limits({limit}=...), or make the function need less"
+        more = 2 * allowed if allowed else "..."
+        self.remedy = f"raise it with limits=Limits({limit}={more}), or make the function need less"
 
     def _what(self) -> str:
         used = "" if self.used is None else f", reached {self.used}"
-        return f"limit {self.limit} exceeded: allowed {self.allowed}{used}"
+        whose = "; so the function's own exception says" if self.told_by == "function" else ""
+        return f"limit {self.limit} exceeded: allowed {self.allowed}{used}{whose}"
 
 
 class TimedOut(Terminated, TimeoutError):
@@ -273,11 +305,19 @@ class Crashed(Terminated):
     Args:
         signal: number of the signal that killed it, or None.
         exit_code: its exit status where it exited by itself, or None.
-        detail: what else is known, such as the last lines of its stderr.
+        detail: what else is known: what the signal means, who may have sent it.
         report: see `Terminated`.
+
+    Attributes:
+        said: the last of what the isolate wrote to stderr, such as the message of a failed assertion in C. Hostile: whatever
+            the code inside wanted to be read here, with control characters made visible.
+        stack: the part of it that looks like a stack dumped by `faulthandler`, which every isolate has switched on: of
+            Python, and from Python 3.14 on of C as well. As hostile.
     """
 
     _fields = ("signal", "exit_code", "detail", "report")
+    said: str = ""
+    stack: str = ""
 
     def __init__(
         self, signal: int | None, exit_code: int | None, detail: str = "", report: Any = None
@@ -285,19 +325,26 @@ class Crashed(Terminated):
         super().__init__(signal, exit_code, detail, report)
         self.signal, self.exit_code, self.detail, self.report = signal, exit_code, detail, report
         self.remedy = (
-            "set preload=('faulthandler',) and output='relay' to see where it happened"
+            "look for the native code that was called; .stack and .said have what the isolate wrote when it died"
             if signal
             else "return or raise instead of leaving the process"
         )
 
     def _what(self) -> str:
         if self.signal:
-            how = f"killed by {_signal_name(self.signal)}"
+            how = f"was killed by {_signal_name(self.signal)}"
         elif self.exit_code is not None:
             how = f"exited with status {self.exit_code}"
         else:
             how = "ended without an answer"
         return f"the isolate {how}" + (f": {self.detail}" if self.detail else "")
+
+    def _more(self) -> list[str]:
+        shown = self.said.splitlines()
+        if len(shown) > _SHOWN:
+            shown = [*shown[:_SHOWN], "..."]
+        told = ["  the last it wrote to stderr (its own words, for which nothing vouches):"] if shown else []
+        return [*super()._more(), *told, *(f"    | {line}" for line in shown)]
 
 
 class TransportError(IsolationError):
@@ -395,6 +442,9 @@ class InternalError(IsolationError):
 
     def _what(self) -> str:
         return self.message
+
+
+_SHOWN = 40  # lines of what a crashed isolate wrote
 
 
 def _signal_name(number: int) -> str:

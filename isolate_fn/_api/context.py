@@ -4,53 +4,59 @@ from __future__ import annotations
 
 import copy
 import os
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar, overload
 
-from isolate_fn._api.contents import content_of, inside, word
+from isolate_fn._api.box_tasks import ForTasks
+from isolate_fn._api.contents import content_of, inside
+from isolate_fn._api.grants import give_in_box
+from isolate_fn._api.in_order import InOrder
 from isolate_fn._api.prepare import prepare
-from isolate_fn._api.programs import Streams
+from isolate_fn._api.programs import Programs
+from isolate_fn._api.streams import SharedOutput
 from isolate_fn._runtime import call, outcome, pool
 from isolate_fn._runtime.conversation import converse
-from isolate_fn._runtime.endings import Ended, OutOfTime, TooMuchOutput
+from isolate_fn._runtime.endings import Cancelled, Ended, Foreign, OutOfTime, TooMuchOutput
 from isolate_fn._runtime.isolate import Isolate
-from isolate_fn._runtime.output import Output
 from isolate_fn._runtime.report import Report
 from isolate_fn._runtime.signature import Signature, sign
+from isolate_fn._runtime.talk import to_the_end
 from isolate_fn._runtime.toolbox import Toolbox
-from isolate_fn._transport.calls import encode_call, function_part, function_reference, unbind
-from isolate_fn.errors import CallRejected, PolicyError, ResultRejected, TransportError
-from isolate_fn.policy import checks
+from isolate_fn._transport.calls import EncodedCall, encode_call, function_part, function_reference, unbind
+from isolate_fn.errors import CallRejected, LimitExceeded, PolicyError, ResultRejected, TransportError
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
+
+if TYPE_CHECKING:
+    from isolate_fn._runtime.talk import Talk
+    from isolate_fn._transport.frames import Frame
 
 T = TypeVar("T")
 
 
-class Sandbox:
+class Sandbox(Programs, InOrder, ForTasks):
     """One isolate with a persistent worker and a file system of its own, until the block ends; made by `sandbox`.
 
     State lives in it: what one call leaves in memory or in files, the next one finds. It is one trust domain.
-    Calls of several threads take turns.
+    Calls of several threads and tasks take turns; programs run side by side, and beside a call.
 
     Args:
         policy: what may be done inside.
     """
 
     def __init__(self, policy: Policy) -> None:
+        super().__init__()
         self.policy = policy
         self._prepared = prepare(policy, tools=True, by_value=True)
         self._isolate: Isolate | None = None
         self._toolbox: Toolbox | None = None
-        self._output = Output(policy.output, policy.limits.output)
+        self._output = SharedOutput(policy.output, policy.limits.output)
         self._signatures: dict[Any, Signature] = {}
-        self._lock = threading.Lock()
         self._report: Report | None = None
         self._why: BaseException | None = None
+        self._running = {}
 
     def __enter__(self) -> Sandbox:
         """Build the isolate and check its walls.
@@ -58,12 +64,11 @@ class Sandbox:
         Raises:
             Unsupported, SetupError: it cannot be built here; says why.
         """
-        if self._isolate is not None or self._report is not None:
-            raise PolicyError("sandbox", "this block was entered before", "write with sandbox(...) again")
+        self._only_once()
         isolate = pool.start(self._prepared)
         try:
             isolate.output = self._output
-            call.make_ready(isolate, self._prepared)
+            to_the_end(isolate, call.make_ready(isolate, self._prepared))
             self._toolbox = Toolbox(isolate, self._prepared)
             self._toolbox.make_ready()
         except BaseException:
@@ -72,10 +77,15 @@ class Sandbox:
         self._isolate = isolate
         return self
 
+    def _only_once(self) -> None:
+        if self._isolate is not None or self._report is not None:
+            raise PolicyError("sandbox", "this block was entered before", "write with sandbox(...) again")
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Kill everything inside and wait until it is gone."""
+        """Wait for calls that were submitted, or cancel them, then kill everything inside and wait until it is gone."""
+        self._finish_submitted(kill=kind is not None)
         if self._isolate is not None:
             if self._isolate.alive():
                 self._isolate.ask_usage()
@@ -83,9 +93,14 @@ class Sandbox:
             self._output.finish()
 
     def _close(self) -> None:
-        assert self._isolate is not None
         isolate, self._isolate = self._isolate, None
-        isolate.end()
+        if isolate is None or self._toolbox is None:
+            return
+        isolate.hear_all()
+        isolate.condemn()
+        self._stop_running()
+        with self._toolbox.lock:  # whoever waits for an answer sees the end of it first
+            isolate.end()
         self._report = outcome.report_of(isolate, self._prepared, output=self._output)
 
     def _open(self) -> tuple[Isolate, Toolbox]:
@@ -93,9 +108,17 @@ class Sandbox:
             if self._why is not None:
                 raise copy.copy(self._why) from self._why
             raise PolicyError("sandbox", "the block is not open", "use it as `with sandbox(...) as box:`")
+        if self._isolate.owner != os.getpid():
+            raise PolicyError("sandbox", "the block is open in the process that forked this one", "open another one here")
         return self._isolate, self._toolbox
 
-    def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    @overload
+    def call(self, function: Callable[..., Coroutine[Any, Any, T]], /, *args: Any, **kwargs: Any) -> T: ...
+
+    @overload
+    def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T: ...
+
+    def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function in the sandbox's worker and return its value or raise its exception.
 
         Args:
@@ -104,30 +127,50 @@ class Sandbox:
             **kwargs: its keyword arguments.
 
         Raises:
-            TimedOut: after ``timeout`` seconds; the sandbox is gone then.
-            LimitExceeded, Crashed, TransportError: likewise.
+            TimedOut, LimitExceeded, Crashed, TransportError: the sandbox is gone then.
             CallRejected: function or argument cannot be sent; the sandbox goes on.
         """
+        return self._call(function, args, kwargs)
+
+    def _call(self, function: Callable[..., Any], args: Any, kwargs: Any, cancel: Any = None) -> Any:
         with self._lock:
             isolate, _ = self._open()
-            function, args, kwargs = unbind(function, args, kwargs)
-            signature = self._sign(function)
-            encoded = encode_call(signature.reference, args, kwargs)
-            part = signature.part or function_part(signature.reference)
-            deadline = None if self.policy.timeout is None else time.monotonic() + self.policy.timeout
+            if cancel is not None and cancel.thrown:  # while other calls had their turn
+                raise Cancelled
+            signature, _, talk = self._conversation(isolate, function, args, kwargs)
             try:
-                answer = converse(isolate, self._prepared, signature, part, encoded, deadline)
+                isolate.cancelled_by(cancel)
+                answer = to_the_end(isolate, talk)
+                isolate.cancelled_by(None)
                 if isolate.wrote:
                     isolate.drain()
+            except PolicyError:  # nothing was sent
+                isolate.cancelled_by(None)
+                raise
             except BaseException as reason:
                 raise self._ended_by(reason, isolate) from None
-            try:
-                result: T = outcome.judge(answer, isolate, self._prepared, signature)
-            except (CallRejected, ResultRejected):
-                raise
-            except TransportError as broken:
-                raise self._ended_by(broken, isolate) from None
-            return result
+            return self._judged(answer, isolate, signature)
+
+    def _conversation(
+        self, isolate: Isolate, function: Callable[..., Any], args: Any, kwargs: Any
+    ) -> tuple[Signature, EncodedCall, Talk[Frame]]:
+        """Return what one call is made of, and the conversation that it will be."""
+        function, args, kwargs = unbind(function, args, kwargs)
+        signature = self._sign(function)
+        args, kwargs, loan = give_in_box(function, args, kwargs, self._prepared)
+        encoded = encode_call(signature.reference, args, kwargs, loan=loan)
+        part = signature.part or function_part(signature.reference)
+        deadline = None if self.policy.timeout is None else time.monotonic() + self.policy.timeout
+        return signature, encoded, converse(isolate, self._prepared, signature, part, encoded, deadline)
+
+    def _judged(self, answer: Frame, isolate: Isolate, signature: Signature) -> Any:
+        """Return the value of an answer or raise its exception; one that breaks the protocol ends the sandbox."""
+        try:
+            return outcome.judge(answer, isolate, self._prepared, signature)
+        except (CallRejected, ResultRejected):
+            raise
+        except TransportError as broken:
+            raise self._ended_by(broken, isolate) from None
 
     def _sign(self, function: Callable[..., Any]) -> Signature:
         try:
@@ -148,87 +191,17 @@ class Sandbox:
             reason = outcome.too_big(reason, isolate, self._prepared) or reason
         elif isinstance(reason, Ended):
             reason = outcome.ended(isolate, self._prepared)
-        if isinstance(reason, Exception):
-            self._why = reason
+        elif isinstance(reason, Foreign):
+            reason = reason.error
+        elif isinstance(reason, Cancelled):
+            from isolate_fn._runtime.deaths import cancelled
+
+            reason = cancelled(outcome.report_now(isolate, self._prepared))
+        elif isinstance(reason, LimitExceeded) and reason.report is None:
+            reason.report = outcome.report_now(isolate, self._prepared)
+        self._why = reason if isinstance(reason, Exception) else self._why
         self._close()
         return reason
-
-    def run(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        input: str | bytes | None = None,  # noqa: A002 - the name in subprocess.run
-        capture_output: bool = False,
-        text: bool = False,
-        encoding: str | None = None,
-        stdin: int | IO[Any] | None = None,
-        stdout: int | IO[Any] | None = None,
-        stderr: int | IO[Any] | None = None,
-        timeout: float | None = None,
-        check: bool = False,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-    ) -> subprocess.CompletedProcess[Any]:
-        """Run a program inside; the contract of `subprocess.run`.
-
-        It has the sandbox's mounts, network and limits, and a filter that permits exec. Processes that it leaves behind
-        are killed when it ends. Without ``stdout`` or ``capture_output``, its output goes where the sandbox's goes.
-
-        Args:
-            argv: program and arguments; the program is looked up in PATH inside.
-            input: for its stdin; text with ``text`` or ``encoding``.
-            capture_output: keep both streams in the result.
-            text: streams are str, in UTF-8.
-            encoding: streams are str, in this encoding.
-            stdin: as for `subprocess.run`; nothing (``/dev/null``) if left out.
-            stdout: likewise; the sandbox's output if left out.
-            stderr: likewise; ``subprocess.STDOUT`` merges it.
-            timeout: seconds; the program and its children are killed then. The policy's if left out.
-            check: raise for a code other than 0.
-            cwd: directory inside.
-            env: its whole environment; the isolate's if left out.
-
-        Raises:
-            subprocess.TimeoutExpired, subprocess.CalledProcessError: as in `subprocess.run`.
-            FileNotFoundError: there is no such program inside.
-            LimitExceeded: it wrote more than ``limits.output``, or used more memory or time than allowed.
-        """
-        if not argv or isinstance(argv, (str, bytes)):
-            raise PolicyError("argv", f"{argv!r:.60} is not a list of words", "pass a list, such as ['ls', '-l']")
-        words = [word("argv", each) for each in argv]
-        directory = None if cwd is None else word("cwd", cwd)
-        environment = None if env is None else dict(checks.text_pairs("env", env))
-        with self._lock:
-            isolate, toolbox = self._open()
-            limit = self.policy.timeout if timeout is None else timeout
-            streams = Streams(
-                self._output, input=input, capture_output=capture_output, text=text, encoding=encoding,
-                stdin=stdin, stdout=stdout, stderr=stderr,
-            )  # fmt: skip
-            for pipe in streams.pipes:
-                isolate.hand_over(pipe)
-            try:
-                code = toolbox.run(
-                    words,
-                    cwd=directory,
-                    env=environment,
-                    descriptors=streams.theirs(),
-                    pump=streams.pump,
-                    deadline=None if limit is None else time.monotonic() + limit,
-                )
-            except OutOfTime:
-                out, err = streams.results()
-                raise subprocess.TimeoutExpired(argv, limit or 0.0, out, err) from None
-            except TooMuchOutput:
-                raise outcome.too_much_output(isolate, self._prepared) from None
-            except FileNotFoundError as missing:
-                raise FileNotFoundError(missing.errno, missing.strerror, missing.filename or words[0]) from None
-            finally:
-                streams.close()
-            out, err = streams.results()
-        if check and code:
-            raise subprocess.CalledProcessError(code, argv, out, err)
-        return subprocess.CompletedProcess(argv, code, out, err)
 
     def put(self, path_inside: str, content: bytes | bytearray | memoryview | os.PathLike[str] | IO[bytes]) -> None:
         """Write a file inside.
@@ -241,9 +214,13 @@ class Sandbox:
             OSError: it cannot be written there.
             LimitExceeded: the sandbox's file system is full.
         """
-        data = content_of(content)
+        data, path = content_of(content), inside("put", path_inside)
         with self._lock:
-            self._open()[1].put(inside("put", path_inside), data)
+            isolate, toolbox = self._open()
+            try:
+                toolbox.put(path, data)
+            except Ended:
+                raise self._ended_by(toolbox.gone(), isolate) from None
 
     def get(self, path_inside: str) -> bytes:
         """Return the content of a regular file inside. It is hostile data, whatever its name says.
@@ -255,8 +232,13 @@ class Sandbox:
             OSError: it does not exist, or is a directory, a link, a device or a pipe.
             LimitExceeded: it is bigger than ``limits.result``.
         """
+        path = inside("get", path_inside)
         with self._lock:
-            return self._open()[1].get(inside("get", path_inside))
+            isolate, toolbox = self._open()
+            try:
+                return toolbox.get(path)
+            except Ended:
+                raise self._ended_by(toolbox.gone(), isolate) from None
 
     def report(self) -> Report:
         """Return what is in force and what was used so far; also after the block."""
@@ -270,11 +252,12 @@ class Sandbox:
             return outcome.report_of(self._isolate, self._prepared, output=self._output)
 
 
-def sandbox(*, policy: Policy | None = None, **options: Any) -> Sandbox:
+def sandbox(*, policy: Policy | str | None = None, **options: Any) -> Sandbox:
     """Open a sandbox for the length of a ``with`` block.
 
     Args:
-        policy: options to start from; the others override it.
+        policy: options to start from, which the others override: a `Policy`, or the name of a preset or of a policy in
+            the project's pyproject.toml.
         **options: as for `isolated`.
 
     Raises:
@@ -284,6 +267,3 @@ def sandbox(*, policy: Policy | None = None, **options: Any) -> Sandbox:
     made = Policy.from_options(policy, **options)
     refuse_unbuilt(made)
     return Sandbox(made)
-
-
-__all__ = ["Sandbox", "sandbox"]

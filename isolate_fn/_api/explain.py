@@ -1,4 +1,4 @@
-"""What a filter does, for people: rule sets, a policy or a decorated function as text, down to each instruction."""
+"""What rule sets, a policy or a decorated function come to, for people: in words, as a tree, down to each instruction."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from isolate_fn._api.prepare import prepare
+from isolate_fn._diagnose.in_words import check_form, in_words
 from isolate_fn._plan import narrowing
 from isolate_fn._plan.bpf import length
 from isolate_fn._plan.compile import base_filter
@@ -16,7 +18,7 @@ from isolate_fn._plan.seccomp import SyscallPolicy, compile_filter
 from isolate_fn._plan.seccomp_base import worker_policy
 from isolate_fn._sys import numbers
 from isolate_fn._sys.features import probe
-from isolate_fn.errors import PolicyError
+from isolate_fn.errors import PolicyError, Unsupported
 from isolate_fn.policy.actions import ERRNO, Action
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.rule_sets.base import RuleSet, check_rule_sets
@@ -24,20 +26,31 @@ from isolate_fn.policy.rule_sets.base import RuleSet, check_rule_sets
 _WIDTH = 120
 
 
-def explain(subject: object, *, machine: str | None = None, bpf: bool = False, default: Action | None = None) -> str:
-    """Say what system calls are answered, and on request print the seccomp program that says so.
+def explain(
+    subject: object,
+    *,
+    machine: str | None = None,
+    bpf: bool = False,
+    default: Action | None = None,
+    program: bool = False,
+    form: str = "text",
+) -> str:
+    """Say what code may do, what system calls are answered, and on request print the seccomp program that says so.
 
+        print(explain(thumbnail))                                       # a function: words, file tree, filter
         print(explain([SystemIO.nothing().allow_stdout(), Threads().allow_create()], bpf=True))
-        print(explain(thumbnail))
 
-    Nothing is enforced, and the machine need not be the one that this runs on.
+    Nothing is enforced and nothing is run. Filters are explained for any machine, files for this one.
 
     Args:
-        subject: rule sets (one, or several), as for `SafetyContext` and ``rules=``; a `Policy`; or a function decorated
-            with `isolated`. Of the last two it is the worker's filter that is explained.
+        subject: a `Policy`, a function decorated with `isolated`, or a `sandbox` block: what the code can
+            read, write, reach, run and use, which walls stand, its file tree, and the worker's filter. Or rule sets (one, or
+            several), as for `SafetyContext` and ``rules=``: who permits what.
         machine: ``"x86_64"`` or ``"aarch64"``; None for the one that this runs on.
         bpf: print the program as well, one instruction a line.
         default: what calls are answered that no rule set permits; EPERM unless given. For rule sets only.
+        program: speak of programs that a `sandbox` block runs, and not of functions.
+        form: ``"text"``; of a policy also ``"json"``, or ``"html"``: one page with a picture, which loads nothing.
 
     Raises:
         PolicyError: the subject is none of these, the machine has no tables, or the rule sets cannot be compiled.
@@ -45,28 +58,50 @@ def explain(subject: object, *, machine: str | None = None, bpf: bool = False, d
     machine = machine or os.uname().machine
     if machine not in numbers.MACHINES:
         raise PolicyError("machine", f"no tables for {machine!r}", f"use {' or '.join(map(repr, numbers.MACHINES))}")
+    check_form(form)
     policy = subject if isinstance(subject, Policy) else getattr(subject, "policy", None)
     if isinstance(policy, Policy):
-        return "\n".join(_policy_text(policy, machine, bpf))
+        listing = "\n".join(_policy_text(policy, machine, bpf, program=program))
+        return in_words(subject, listing, program=program, form=form)
+    if form != "text":
+        raise PolicyError("form", f"rule sets have no form {form!r}", 'use "text"')
     sets = check_rule_sets("rules", subject)
     return "\n".join(_rule_sets_text(sets, default or ERRNO(), machine, bpf))
 
 
-def _policy_text(policy: Policy, machine: str, bpf: bool) -> Iterator[str]:
+def _policy_text(policy: Policy, machine: str, bpf: bool, *, program: bool) -> Iterator[str]:
     options, _ = base_filter(policy, probe())
-    base = worker_policy(**options)
-    yield from _section("Base filter of every worker", _answers(base, machine))
+    base = worker_policy(**({**options, "exec": True, "fork": None} if program else options))
+    yield from _without_namespaces(policy, machine, program=program)
+    yield from _section(f"Base filter of every {'program' if program else 'worker'}", _answers(base, machine))
     if bpf:
         yield from _program(compile_filter(base, machine), machine)
     if policy.rules is not None:
         yield "On top of it, so that a call needs the permission of both:"
         default = Action("kill_process") if policy.on_denied == "kill" else ERRNO()
-        yield from _rule_sets_text(narrowing.of_worker(policy), default, machine, bpf)
+        sets = narrowing.of_tools(policy) if program else narrowing.of_worker(policy)
+        yield from _rule_sets_text(sets, default, machine, bpf)
+
+
+def _without_namespaces(policy: Policy, machine: str, *, program: bool) -> Iterator[str]:
+    """Yield what is denied before the base filter is asked, where isolates have no namespaces."""
+    try:
+        made = prepare(policy, tools=program)
+    except (Unsupported, PolicyError):
+        return  # which the words above tell
+    if made.plan.engine == "landlock":
+        from isolate_fn._plan.landlock_engine import confined_options
+        from isolate_fn._plan.seccomp_confined import confined_policy
+
+        plan = made.plan
+        options = confined_options(made.features, own_id=not plan.processes, children=program or plan.children)
+        title = "Asked before the base filter, because there are no namespaces"
+        yield from _section(title, _answers(confined_policy(**options), machine))
 
 
 def _rule_sets_text(sets: tuple[RuleSet | str, ...], default: Action, machine: str, bpf: bool) -> Iterator[str]:
     compiled = compile_rule_sets(sets, default=default)
-    listed = [entry if isinstance(entry, str) else repr(entry) for entry in sets]
+    listed = [entry if isinstance(entry, str) else _shown(entry) for entry in sets]
     if any(permission.owner < 0 for permission in compiled.permissions):
         listed.append("BasicCapabilities(), added by itself")
     yield from _section("Rule sets", listed)
@@ -81,6 +116,11 @@ def _rule_sets_text(sets: tuple[RuleSet | str, ...], default: Action, machine: s
         yield from _section(f"Permitted, but {machine} has no such call", [" ".join(absent)])
     if bpf:
         yield from _program(compiled.filter(machine), machine)
+
+
+def _shown(entry: RuleSet) -> str:
+    """Return the calls that make a set; its name where it does not print as such: its address would mean nothing."""
+    return entry.name if type(entry).__repr__ is object.__repr__ else repr(entry)
 
 
 def _answers(policy: SyscallPolicy, machine: str) -> list[str]:

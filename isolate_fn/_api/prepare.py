@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import OrderedDict
-from typing import Any
 
-from isolate_fn._plan.engine import SPAWNER_NAMESPACES, check_engine, own_namespaces
+from isolate_fn._api.ahead import INHERITED, environment
+from isolate_fn._api.observing import hearing, observer, orders, preload
+from isolate_fn._plan.compile import Compiled, Surroundings, compile_plan
+from isolate_fn._plan.engine import SPAWNER_NAMESPACES, choose_engine, own_namespaces
 from isolate_fn._plan.mounts import compile_mounts
+from isolate_fn._plan.orders import MountOrder, Plan
 from isolate_fn._plan.terms import terms_of
-from isolate_fn._runtime import cgroup, launch
+from isolate_fn._runtime import cgroup, lifetime
 from isolate_fn._runtime.discover import RuntimeView, discover_runtime, runtime_key
 from isolate_fn._runtime.prepared import Prepared, SpawnerKey
+from isolate_fn._runtime.report import Enforcement
 from isolate_fn._runtime.sources import check_mount_points, resolve_sources
-from isolate_fn._sys.features import PRETEND, probe
+from isolate_fn._sys.features import PRETEND, Features, is_filtered, probe
 from isolate_fn.policy.policy import Policy
+from isolate_fn.policy.tokens import HostNetwork
 from isolate_fn.policy.unsupported import refuse_unbuilt
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 MOST_KEPT = 128
-_CATEGORIES = "ALL CTYPE NUMERIC TIME COLLATE MONETARY MESSAGES PAPER NAME ADDRESS TELEPHONE MEASUREMENT IDENTIFICATION"
-_INHERITED = ("LANG", "LANGUAGE", "TZ", *(f"LC_{category}" for category in _CATEGORIES.split()))  # locale(7)
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_LOOKED_AT = tuple(map(os.fsencode, (*_INHERITED, PRETEND, cgroup.VARIABLE, "LD_LIBRARY_PATH")))
+_LOOKED_AT = tuple(map(os.fsencode, (*INHERITED, PRETEND, cgroup.VARIABLE, "LD_LIBRARY_PATH", "TMPDIR")))
 
 _cache: OrderedDict[tuple[object, ...], Prepared] = OrderedDict()
 _views: OrderedDict[tuple[object, ...], RuntimeView] = OrderedDict()
-_lock = threading.Lock()
 
 
-def circumstances() -> tuple[object, ...]:
+def circumstances() -> tuple[Any, ...]:
     """Return what a preparation rests on beside its policy, in some microseconds; while it is equal, so is the other."""
     # The dict behind os.environ has the bytes as they are: asking for text would decode 17 names for each call.
-    environment: Any = getattr(os.environ, "_data", None)
-    if type(environment) is not dict:
-        environment = {os.fsencode(name): value for name, value in os.environ.items()}
-    return runtime_key(), tuple(map(environment.get, _LOOKED_AT))
+    variables: Any = getattr(os.environ, "_data", None)
+    if type(variables) is not dict:
+        variables = {os.fsencode(name): value for name, value in os.environ.items()}
+    return runtime_key(), tuple(map(variables.get, _LOOKED_AT)), observer()
 
 
 def prepare(
@@ -43,8 +47,8 @@ def prepare(
     *,
     tools: bool = False,
     by_value: bool = False,
+    awaited: bool = False,
     removed: tuple[str, ...] = (),
-    start: bool = False,
 ) -> Prepared:
     """Return the policy's preparation, made on first use.
 
@@ -52,8 +56,8 @@ def prepare(
         policy: what is wanted.
         tools: also for running programs.
         by_value: functions will be sent by value: the spawner imports cloudpickle once for all isolates.
+        awaited: functions will be coroutine functions: likewise asyncio.
         removed: walls to take away; only tests do.
-        start: an isolate will be needed at once: start a spawner while the plan is made.
 
     Raises:
         PolicyError: a mount's source is missing or must not be granted.
@@ -61,33 +65,28 @@ def prepare(
     """
     refuse_unbuilt(policy)
     around = circumstances()
-    key = (policy, tools, by_value, removed, around)
-    with _lock:
+    more = (*(("cloudpickle",) if by_value else ()), *(("asyncio",) if awaited else ()))
+    key = (policy, tools, more, removed, around)
+    with lifetime.making:
         known = _cache.get(key)
         if known is not None:
             _cache.move_to_end(key)
             return known
-    made = _prepare(policy, around[0], tools=tools, by_value=by_value, removed=removed, start=start)
-    with _lock:
+    made = _prepare(policy, around, tools=tools, more=more, removed=removed)
+    with lifetime.making:
         made = _cache.setdefault(key, made)
         while len(_cache) > MOST_KEPT:
             _cache.popitem(last=False)
     return made
 
 
-def _inherited() -> tuple[tuple[str, str], ...]:
-    """Return the few variables that say how text and time look; none of them holds a secret."""
-    values = zip(_INHERITED, map(os.environ.get, _INHERITED), strict=True)
-    return tuple((name, value) for name, value in values if value is not None)
-
-
 def _view(surroundings: object, *, tools: bool, network: bool) -> RuntimeView:
     key = (surroundings, tools, network)
-    with _lock:
+    with lifetime.making:
         known = _views.get(key)
     if known is None:
         known = discover_runtime(tools=tools, network=network)
-        with _lock:
+        with lifetime.making:
             _views[key] = known
             while len(_views) > MOST_KEPT:
                 _views.popitem(last=False)
@@ -95,77 +94,107 @@ def _view(surroundings: object, *, tools: bool, network: bool) -> RuntimeView:
 
 
 def _prepare(
-    policy: Policy, surroundings: object, *, tools: bool, by_value: bool, removed: tuple[str, ...], start: bool
+    policy: Policy, circumstances: tuple[Any, ...], *, tools: bool, more: tuple[str, ...], removed: tuple[str, ...]
 ) -> Prepared:
     features = probe()
+    if features.privileged or not is_filtered():
+        return _prepared(policy, features, circumstances, tools=tools, more=more, removed=removed)
+    from isolate_fn._runtime import engines  # few machines have a filter around their programs
+
+    features = engines.known(features)
+    made = _prepared(policy, features, circumstances, tools=tools, more=more, removed=removed)
+    if made.plan.engine == "namespaces" and engines.must_be_tried():
+        found = engines.tried(made)
+        if found is not features:
+            made = _prepared(policy, found, circumstances, tools=tools, more=more, removed=removed)
+    return made
+
+
+def _prepared(
+    policy: Policy,
+    features: Features,
+    circumstances: tuple[Any, ...],
+    *,
+    tools: bool,
+    more: tuple[str, ...],
+    removed: tuple[str, ...],
+) -> Prepared:
+    surroundings, _, observed = circumstances
     resolution = resolve_sources(policy)
     view = _view(surroundings, tools=tools, network=policy.network is True)
     mounts = compile_mounts(
         policy, view.orders, resolved_sources=resolution.sources, importable=resolution.importable
     )
-    check_mount_points(mounts)
-    environment = _environment(policy)
-    # Nothing is wrong with what was asked as far as we can see: a spawner starts while the rest is compiled.
-    own = 0 if "namespaces" in removed else own_namespaces(policy) & SPAWNER_NAMESPACES
-    wanted = launch.LaunchKey(view.interpreter, environment, features.privileged, own)
-    check_engine(policy, features)
-    if start and policy.rules is None:  # rules may contradict each other
-        launch.ahead(wanted)
-    try:
-        from isolate_fn._plan.compile import Surroundings, compile_plan
-        from isolate_fn._runtime.report import Enforcement
-
-        around = Surroundings(view.sys_path, view.editable, (view.prefix, view.exec_prefix), view.interpreter)
-        compiled = compile_plan(policy, features, mounts, around, tools=tools, removed=removed)
-    except BaseException:
-        launch.drop(wanted)
-        raise
+    engine = choose_engine(policy, features, tools=tools)
+    if engine == "namespaces":
+        check_mount_points(mounts)
+    around = Surroundings(view.sys_path, view.editable, (view.prefix, view.exec_prefix), view.interpreter)
+    compiled = compile_plan(policy, features, mounts, around, tools=tools, removed=removed)
+    if engine == "landlock":
+        compiled = _without_namespaces(compiled, policy, features, view, mounts, tools=tools)
     group = cgroup.delegated() if policy.limits.memory else ""
     enforcement = Enforcement(
-        engine="namespaces",
+        engine=engine,
         layers=compiled.layers,
         landlock_abi=features.landlock if compiled.plan.landlock is not None else 0,
         uid=-1,
         accepted=tuple(sorted(token.__name__ for token in policy.accept)),
+        properties=properties(policy, features, compiled.plan),
+        differences=compiled.differences,
         dropped=(*compiled.dropped, *(f"{word}: left out, its source is missing" for word in resolution.dropped)),
         warnings=resolution.warnings,
         memory=("cgroup" if group else "watched") if policy.limits.memory else "none",
     )
     key = SpawnerKey(
         interpreter=view.interpreter,
-        environment=environment,
-        preload=(*policy.preload, *(("cloudpickle",) if by_value else ())),
+        environment=environment(policy),
+        preload=(*policy.preload, *more, *(preload() if observed else ())),
         sys_path=view.sys_path,
         domain="",
         idle_timeout=policy.idle_timeout,
-        namespaces=own,
+        namespaces=(
+            0 if "namespaces" in removed or engine == "landlock" else own_namespaces(policy) & SPAWNER_NAMESPACES
+        ),
         later=policy.rules is not None,
+        engine=engine,
     )
+    plan = compiled.plan._replace(observer=orders(observed)) if observed else compiled.plan
     return Prepared(
         terms=terms_of(policy),
-        plan=compiled.plan,
+        plan=plan,
         spawner=key,
         features=features,
         enforcement=enforcement,
         tools=tools,
         cgroup=group,
+        hear=hearing(plan) if observed else None,
     )
 
 
-def _environment(policy: Policy) -> tuple[tuple[str, str], ...]:
-    values: dict[str, Any] = {"PATH": _PATH, "LANG": "C.UTF-8", **dict(_inherited()), **dict(policy.env)}
-    return tuple(sorted((values | _library_path()).items()))
+def _without_namespaces(
+    compiled: Compiled,
+    policy: Policy,
+    features: Features,
+    view: RuntimeView,
+    mounts: tuple[MountOrder, ...],
+    *,
+    tools: bool,
+) -> Compiled:
+    """Return the plan of the landlock engine. What was started ahead was of the other."""
+    from isolate_fn._plan.landlock_engine import confine
+    from isolate_fn._runtime import host_paths, launch
+
+    launch.drop_all()
+    looked = host_paths.look(view, mounts, features)
+    return confine(compiled, policy, features, looked, tools=tools)
 
 
-def _library_path() -> dict[str, str]:
-    """Return where libpython lies, for an interpreter that is only found to work by LD_LIBRARY_PATH (ld.so(8))."""
-    directories = list(filter(os.path.isabs, os.environ.get("LD_LIBRARY_PATH", "").split(":")))
-    if not directories:
-        return {}
-    import sysconfig
+def properties(policy: Policy, features: Features, plan: Plan) -> tuple[str, ...]:
+    """Return the properties of ``require=`` that calls of a policy have, sorted."""
+    if plan.engine == "landlock":
+        from isolate_fn._plan.landlock_engine import given
 
-    library = str(sysconfig.get_config_var("INSTSONAME"))
-    for directory in directories:
-        if os.path.isfile(os.path.join(directory, library)):
-            return {"LD_LIBRARY_PATH": directory}
-    return {}
+        return tuple(sorted(given(features, children=plan.children)))
+    lost = {"syscalls"} if not plan.filter_worker else set()
+    lost |= {"network"} if HostNetwork in policy.accept else set()
+    return tuple(sorted({"filesystem", "network", "processes", "syscalls"} - lost))

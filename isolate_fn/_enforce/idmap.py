@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
-from typing import NoReturn
 
 from isolate_fn._enforce.scene import Scene
 from isolate_fn._sys import calls
 from isolate_fn._sys import constants as k
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _LAST_ID = 0xFFFFFFFE
 
@@ -39,18 +42,18 @@ def mapping_namespace(scene: Scene) -> int:
         return os.open(f"{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC, dir_fd=scene.old_proc)
     finally:
         os.close(ready_here)
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, _signal.SIGKILL)
         os.waitpid(child, 0)
 
 
 def _hold_namespace(scene: Scene, ready: int) -> NoReturn:
     """Enter a new user namespace and wait there to be killed. Never returns into the code that forked."""
     try:
-        calls.prctl(k.PR_SET_PDEATHSIG, signal.SIGKILL)
+        calls.prctl(k.PR_SET_PDEATHSIG, _signal.SIGKILL)
         calls.unshare(k.CLONE_NEWUSER)
         os.write(ready, os.readlink("self", dir_fd=scene.old_proc).encode())
         while True:
-            signal.pause()
+            _signal.pause()
     finally:
         os._exit(1)
 

@@ -9,22 +9,29 @@ from isolate_fn._enforce.scene import Scene
 from isolate_fn._sys import calls
 
 CHANNEL = 3
+DENIALS = 4
+"""Until the filter is installed: the socket over which the spawner gets its listener."""
 
 
 def only_our_descriptors(scene: Scene) -> None:
     """Leave exactly four descriptors: /dev/null, the two output pipes, and the channel at 3.
 
-    Each is first moved out of the way of the numbers it could be overwritten at.
+    A fifth, for the listener of the filter, is closed when that is installed. Each is first moved out of the way of the
+    numbers it could be overwritten at.
     """
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    wanted = (null, scene.descriptors["stdout"], scene.descriptors["stderr"], scene.descriptors[scene.role])
+    wanted = [null, scene.descriptors["stdout"], scene.descriptors["stderr"], scene.descriptors[scene.role]]
+    if "denials" in scene.descriptors:
+        wanted.append(scene.descriptors["denials"])
+        scene.descriptors["denials"] = DENIALS
     high = [os.dup(descriptor) for descriptor in wanted]
-    while min(high) <= CHANNEL:
+    while min(high) < len(wanted):
         high = [os.dup(descriptor) for descriptor in high]
     for number, descriptor in enumerate(high):
         os.dup2(descriptor, number, inheritable=number < CHANNEL)
-    calls.close_from(CHANNEL + 1)
+    calls.close_from(len(wanted))
     scene.old_proc = -1
+    scene.moved = True
 
 
 def resource_limits(scene: Scene) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
+from isolate_fn._enforce import listening
 from isolate_fn._enforce.scene import Scene
 from isolate_fn._plan.orders import LandlockOrders
 from isolate_fn._sys import calls
 from isolate_fn._sys import constants as k
 
-Allow = Callable[[int, str, int], None]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+Allow: TypeAlias = "Callable[[int, str, int], None]"
 
 
 def landlock(scene: Scene) -> None:
@@ -75,4 +80,11 @@ def filter_calls(scene: Scene) -> None:
     plan = scene.plan
     program = {"init": plan.filter_init, "worker": plan.filter_worker, "tools": plan.filter_tools}[scene.role]
     if program:
-        calls.seccomp_filter(program)
+        if scene.role != "init" and plan.learning is not None:
+            listening.look_on(scene, plan.learning.program, plan.learning.flags)  # before the one that denies any more
+        if scene.role == "worker" and scene.start.filter:
+            calls.seccomp_filter(scene.start.filter)  # before the one that denies any more
+        if scene.role != "init" and "denials" in scene.descriptors and plan.rules is None and plan.learning is None:
+            listening.install(scene, program)
+        else:
+            calls.seccomp_filter(program)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
+import _socket
 import fcntl
 import os
-import signal
-import socket
 import struct
 
 from isolate_fn._enforce.scene import Scene
@@ -18,7 +18,7 @@ NESTING = "user.max_user_namespaces inside"
 
 def die_with_the_spawner(scene: Scene) -> None:
     """Ask for SIGKILL when the spawner's only thread ends; the spawner is single-threaded, so thread and process agree."""
-    calls.prctl(k.PR_SET_PDEATHSIG, signal.SIGKILL)
+    calls.prctl(k.PR_SET_PDEATHSIG, _signal.SIGKILL)
 
 
 def own_session(scene: Scene) -> None:
@@ -70,10 +70,13 @@ def loopback_up(scene: Scene) -> None:
     """Switch the new network namespace's only interface on: SIOCSIFFLAGS of netdevice(7)."""
     if not scene.plan.namespaces & k.CLONE_NEWNET:
         return
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+    control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
         request = struct.pack("16sh22x", b"lo", 0)
         flags = struct.unpack_from("16sh", fcntl.ioctl(control, k.SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(control, k.SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | k.IFF_UP))
+    finally:
+        control.close()
 
 
 def name_the_host(scene: Scene) -> None:

@@ -6,7 +6,7 @@ import os
 import stat
 from functools import partial
 
-from isolate_fn._enforce import locks
+from isolate_fn._enforce import listening, locks
 from isolate_fn._enforce.scene import StepFailed
 from isolate_fn._plan.orders import LandlockOrders, Narrowing
 from isolate_fn._sys import calls
@@ -15,8 +15,12 @@ from isolate_fn._sys import constants as k
 STEP = "rules"
 
 
-def narrow(orders: Narrowing) -> None:
+def narrow(orders: Narrowing, role: str = "worker") -> None:
     """Put this process under further rules, for good.
+
+    Args:
+        orders: what they come to.
+        role: whose process this is.
 
     Raises:
         StepFailed: a path is missing, a module that was imported has started threads that Landlock cannot reach, or the
@@ -25,7 +29,10 @@ def narrow(orders: Narrowing) -> None:
     try:
         if orders.landlock is not None:
             _restrict(orders.landlock, orders)
-        calls.seccomp_filter(orders.program)
+        if orders.listen:
+            listening.install_later(orders.program, orders.listen, role)
+        else:
+            calls.seccomp_filter(orders.program)
     except OSError as failure:
         call = failure.filename if isinstance(failure.filename, str) else "seccomp"
         raise StepFailed(STEP, call, failure.errno or 0, str(failure.strerror)) from None

@@ -8,6 +8,7 @@ import stat
 
 from isolate_fn._enforce.scene import Scene
 from isolate_fn._enforce.trees import place_order, take
+from isolate_fn._plan.orders import GRANTS
 from isolate_fn._sys import calls
 from isolate_fn._sys import constants as k
 
@@ -55,6 +56,8 @@ def writable_places(scene: Scene) -> None:
     calls.mount("tmpfs", _SHM, "tmpfs", k.MS_NOSUID | k.MS_NODEV | k.MS_NOEXEC, size)
     scene.own_devices = {os.stat(_SHM).st_dev}
     scene.disk = os.open(_SHM, k.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if scene.start.grants:
+        _places_of_grants(scene)
     parts = [("tmp", "/tmp", 0o1777), ("work", scene.plan.cwd, 0o755), ("shm", _SHM, 0o1777)]
     for name, path, mode in parts:
         if path == "/" or (name == "work" and path in ("/tmp", _SHM)):
@@ -67,6 +70,24 @@ def writable_places(scene: Scene) -> None:
         if path.startswith("/tmp/"):
             os.makedirs(path, exist_ok=True)
         calls.mount(part, path, flags=k.MS_BIND)  # the flags of the tmpfs mount come along
+
+
+def _places_of_grants(scene: Scene) -> None:
+    """Make the mount points of what one call was granted, in a directory that nobody inside can write.
+
+    In the shared tree they would differ from call to call; here each isolate has its own, on a tmpfs that it has anyway.
+    """
+    part = f"{_SHM}/grants"
+    os.mkdir(part)
+    for order in scene.start.grants:
+        place = part + order.destination.removeprefix(GRANTS)
+        os.mkdir(os.path.dirname(place))
+        if order.is_directory:
+            os.mkdir(place)
+        else:
+            os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    calls.mount(part, GRANTS, flags=k.MS_BIND)
+    calls.mount("", GRANTS, flags=k.MS_REMOUNT | k.MS_BIND | k.MS_RDONLY | k.MS_NOSUID | k.MS_NODEV | k.MS_NOEXEC)
 
 
 def mount_grants(scene: Scene) -> None:

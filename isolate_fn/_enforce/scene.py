@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple, Protocol
 
 from isolate_fn._plan.orders import Plan, Start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NamedTuple, TypeAlias
+else:
+    from isolate_fn._records import NamedTuple
 
 
 class Scene:
@@ -27,6 +33,10 @@ class Scene:
         tree: descriptor of the finished mount namespace until init has entered it.
         granted: destinations of granted mounts that are in place: whoever may write there may have left links.
         own_devices: device numbers of our own tmpfs mounts: only there may a mount point be made.
+        moved: the channel has its own number, and nothing else is open.
+        score, own_score: descriptor of init's out-of-memory score, and what it was; landlock engine.
+        own_id: this process has taken an id that nobody else has; landlock engine.
+        tasks: processes and threads of the caller's user when the isolate was ordered; landlock engine.
     """
 
     def __init__(self, plan: Plan, start: Start, descriptors: dict[str, int]) -> None:
@@ -42,6 +52,11 @@ class Scene:
         self.root = self.proc = self.disk = self.tree = -1
         self.own_devices: set[int] = set()
         self.granted: list[str] = []
+        self.moved = False
+        self.score = -1
+        self.own_score = b""
+        self.tasks = 0
+        self.own_id = False
 
     def close(self) -> None:
         """Close what the spawner has opened for an isolate that is on its way, or failed."""
@@ -52,10 +67,8 @@ class Scene:
         self.trees.clear()
 
 
-class Act(Protocol):
-    """What a step does."""
-
-    def __call__(self, scene: Scene, /) -> None: ...
+Act: TypeAlias = "Callable[[Scene], None]"
+"""What a step does."""
 
 
 class Step(NamedTuple):

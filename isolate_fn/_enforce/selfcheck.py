@@ -9,51 +9,55 @@ import errno
 import os
 import resource
 import stat
-from typing import Any
 
 from isolate_fn._enforce.namespaces import NESTING
 from isolate_fn._enforce.scene import Scene
 from isolate_fn._sys import calls
 from isolate_fn._sys import constants as k
+from isolate_fn._sys.constants import PROBE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
 
 
 Files = list[tuple[str, bytes]]
-"""Files of /proc as they are, by the name under which the report has them; the caller takes them apart."""
+"""Files of /proc, by the name under which the report has them; the caller takes them apart."""
 
 
 def before_the_filter(scene: Scene) -> tuple[dict[str, Any], Files]:
     """Try what only a privileged process can; an attempt under the filter would show the filter, not the walls behind it."""
     files: Files = []
-    found: dict[str, Any] = {"unshare_unfiltered": _errno_of_unshare(k.CLONE_NEWNS)}
-    found["nested_unfiltered"] = None if _nesting_is_left_to_the_filter(scene) else _errno_of_unshare(k.CLONE_NEWUSER)
+    found: dict[str, Any] = {"unshare_unfiltered": errno_of_unshare(k.CLONE_NEWNS)}
+    found["nested_unfiltered"] = None if _nesting_is_left_to_the_filter(scene) else errno_of_unshare(k.CLONE_NEWUSER)
     found["securebits"] = calls.prctl(k.PR_GET_SECUREBITS)
-    found["landlock"] = _errno_of_mknod()
+    found["landlock"] = errno_of_mknod()
     found["keys"] = _session_keys()
     found["rlimits"] = [[name, *resource.getrlimit(name)] for name, _, _ in scene.plan.rlimits]
     # An ordinary caller cannot leave its groups; inside they are mapped to nothing.
     found["groups"] = os.getgroups() if scene.start.outer_id else []
     found["hostname"] = os.uname().nodename
     found["death_signal"] = calls.death_signal()
-    if os.path.isdir("/proc/self"):
+    if scene.has_proc:
         # These do not change any more, and reading them here spares the filter nothing.
-        files.append(("mounts", _content("/proc/self/mountinfo")))
+        files.append(("mounts", _without_numbers(_content("/proc/self/mountinfo"))))
         inodes = "".join(f"{name} {os.stat(f'/proc/self/ns/{name}').st_ino}\n" for name in NAMESPACES)
         files.append(("namespaces", inodes.encode()))
-        found["id_maps"] = [_id_map("uid_map"), _id_map("gid_map")]
+        files += [("id map", _content(f"/proc/self/{name}")) for name in ("uid_map", "gid_map")]
         found["interpreter_read_only"] = bool(os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY)
     return found, files
 
 
 def init_before_the_filter(scene: Scene) -> dict[str, Any]:
     """Collect what init can say about its own walls while it may still ask."""
-    found: dict[str, Any] = {"threads": [_this_thread()]}
+    found: dict[str, Any] = {"threads": [this_thread()]}
     found["ids"] = [*os.getresuid(), *os.getresgid()]
     found["outer_ids"] = [scene.start.outer_id] * 3 + [scene.start.outer_group] * 3
     found["dumpable"] = calls.prctl(k.PR_GET_DUMPABLE)
     found["securebits"] = calls.prctl(k.PR_GET_SECUREBITS)
-    found["landlock"] = _errno_of_mknod()
+    found["landlock"] = errno_of_mknod()
     found["death_signal"] = calls.death_signal()
     return found
 
@@ -77,36 +81,42 @@ def under_the_filter(scene: Scene, found: dict[str, Any], files: Files) -> None:
     found["ids"] = [*os.getresuid(), *os.getresgid()]
     found["pid"], found["session"], found["cwd"] = os.getpid(), os.getsid(0), os.getcwd()
     found["dumpable"] = calls.prctl(k.PR_GET_DUMPABLE)
-    found["descriptors"] = _descriptors()
-    found["terminal"] = [number for number in range(4) if _is_terminal(number)]
-    if os.path.isdir("/proc/self"):
+    found["descriptors"] = open_descriptors()
+    found["terminal"] = [number for number in range(4) if is_terminal(number)]
+    if scene.has_proc:
         files += [("status", _content(f"/proc/self/task/{name}/status")) for name in os.listdir("/proc/self/task")]
     else:
-        found["threads"] = [_this_thread()]
+        found["threads"] = [this_thread()]
     if scene.plan.open_check:
-        found["unshare"] = _errno_of_unshare(k.CLONE_NEWUSER)
+        found["unshare"] = errno_of_unshare(k.CLONE_NEWUSER, PROBE)
 
 
 def _nesting_is_left_to_the_filter(scene: Scene) -> bool:
     return any(note.startswith(NESTING) for note in scene.notes)
 
 
-def _errno_of_unshare(flags: int) -> int:
+def errno_of_unshare(flags: int, unused: int = 0) -> int:
+    """Ask for namespaces, and return why there are none.
+
+    Args:
+        flags: CLONE_NEW*.
+        unused: a further argument, by which the filter knows who asks.
+    """
     try:
-        calls.unshare(flags)
+        calls.unshare_with(flags, unused)
     except OSError as refused:
         return refused.errno or 0
     return 0
 
 
-def _errno_of_mknod() -> int:
+def errno_of_mknod(places: tuple[str, ...] = ("/tmp", "/dev/shm", ".")) -> int:
     """Try to make a device: Landlock answers before the kernel looks at capabilities, and nothing is ever made.
 
     Returns:
         EACCES behind Landlock, EPERM without it, EROFS where mounts have left no writable place to try it in.
     """
     number = errno.EROFS
-    for place in ("/tmp", "/dev/shm", "."):
+    for place in places:
         try:
             os.mknod(f"{place}/.isolate_fn", stat.S_IFCHR | 0o600, os.makedev(1, 3))
         except OSError as refused:
@@ -124,6 +134,11 @@ def _session_keys() -> int:
         return 0
 
 
+def _without_numbers(mounts: bytes) -> bytes:
+    """Return a text of mountinfo without the first three fields: mount, parent and device are others in each isolate."""
+    return b"\n".join([line.split(b" ", 3)[3] for line in mounts.split(b"\n") if line])
+
+
 def _content(path: str) -> bytes:
     parts = []
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -135,11 +150,7 @@ def _content(path: str) -> bytes:
     return b"".join(parts)
 
 
-def _id_map(name: str) -> list[int]:
-    return [int(field) for field in _content(f"/proc/self/{name}").split()]
-
-
-def _this_thread() -> dict[str, str]:
+def this_thread() -> dict[str, str]:
     """Ask by system call where there is no /proc; this process has started no thread."""
     effective, permitted, inheritable = calls.capabilities()
     bounding, ambient = calls.bounding_set(), 0
@@ -154,11 +165,14 @@ def _this_thread() -> dict[str, str]:
     }
 
 
-def _descriptors() -> list[list[Any]]:
+def open_descriptors() -> list[list[Any]]:
     """List the open descriptors as [number, type of file]; the listing's own is closed again when it is looked at."""
     found: list[list[Any]] = []
-    numbers = map(int, os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else range(1024)
-    for number in sorted(numbers):
+    try:
+        numbers = sorted(map(int, os.listdir("/proc/self/fd")))
+    except OSError:  # there is no /proc, or it is denied
+        numbers = list(range(min(1024, resource.getrlimit(resource.RLIMIT_NOFILE)[0])))
+    for number in numbers:
         try:
             mode = os.fstat(number).st_mode
         except OSError as failure:
@@ -169,7 +183,8 @@ def _descriptors() -> list[list[Any]]:
     return found
 
 
-def _is_terminal(number: int) -> bool:
+def is_terminal(number: int) -> bool:
+    """Tell whether a descriptor is one."""
     try:
         return os.isatty(number)
     except OSError:

@@ -7,11 +7,10 @@ by string.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
-from importlib.util import cache_from_source
+from _frozen_importlib_external import cache_from_source  # importlib.util has it from there, and imports more
 
 from isolate_fn._enforce.idmap import mapping_namespace
 from isolate_fn._enforce.scene import Scene
@@ -149,8 +148,8 @@ def _mounts_below(scene: Scene, top: str) -> list[tuple[str, int]]:
 
 
 def unescape(text: str) -> str:
-    """Undo the octal escapes of blanks and backslashes in /proc/self/mountinfo (proc(5))."""
-    for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+    """Undo the octal escapes in /proc/self/mountinfo (proc(5)): blanks, ``#`` and backslashes."""
+    for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\")):
         text = text.replace(escape, character)
     return text
 
@@ -180,8 +179,10 @@ def _copy(scene: Scene, order: MountOrder, tree: int) -> None:
     """Copy a module of the program, and what the interpreter has compiled it to, with the times that tie the two."""
     place_copy(scene, order.source, order.destination)
     if order.source.endswith(".py"):
-        with contextlib.suppress(FileNotFoundError, NotImplementedError):
+        try:
             place_copy(scene, cache_from_source(order.source), cache_from_source(order.destination))
+        except (FileNotFoundError, NotImplementedError):
+            pass  # it has never been imported, or this interpreter keeps no such files
 
 
 def place_copy(scene: Scene, source: str, destination: str) -> None:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import math
 import resource
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
+from isolate_fn._frozen import dataclass
 from isolate_fn._plan import sharing
-from isolate_fn._plan.engine import check_engine, own_namespaces
+from isolate_fn._plan.engine import own_namespaces
 from isolate_fn._plan.landlock import downgrade, landlock_for_init, landlock_wanted
 from isolate_fn._plan.orders import LandlockOrders, MountOrder, Plan
-from isolate_fn._plan.seccomp_base import BaseOptions, init_filter, worker_filter, worker_policy
+from isolate_fn._plan.ready_filters import init_filter, worker_filter
 from isolate_fn._sys import constants as k
 from isolate_fn._sys.features import Features
 from isolate_fn.policy.limits import Limits
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.tokens import NoLandlock, NoSeccomp
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from isolate_fn._plan.narrowing import Narrowed
+    from isolate_fn._plan.seccomp_base import BaseOptions
 
 INNER_ID = 1000
+UNHEARD = "on_denied='report': denied system calls fail with their errno, and are not recorded"
 
 # Beside the user's own processes: interpreter and libraries may not be able to do without a few.
 _STACK = 8 << 20
@@ -33,21 +36,25 @@ _DEVICES = tuple(
 )
 
 
-class Compiled(NamedTuple):
+@dataclass(frozen=True)
+class Compiled:
     """A plan, and what it could not include.
 
     Attributes:
         plan: the orders.
         dropped: sentences for the report.
         layers: walls that the plan puts up, by name.
+        differences: sentences about what is not as with the namespaces engine.
     """
 
     plan: Plan
     dropped: tuple[str, ...]
     layers: tuple[str, ...]
+    differences: tuple[str, ...] = ()
 
 
-class Surroundings(NamedTuple):
+@dataclass(frozen=True)
+class Surroundings:
     """What was found out about the caller's interpreter, for the worker.
 
     Attributes:
@@ -78,6 +85,22 @@ def base_filter(policy: Policy, features: Features) -> tuple[BaseOptions, Narrow
     return {**base, **base_options(rules)}, rules
 
 
+def listening(policy: Policy, features: Features) -> int:
+    """Return the flags with which a filter is installed whose denials are heard of; 0 where nobody hears of them."""
+    if policy.on_denied != "report" or not (features.seccomp and features.user_notification) or NoSeccomp in policy.accept:
+        return 0
+    killable = k.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV if features.killable_wait else 0
+    return k.SECCOMP_FILTER_FLAG_NEW_LISTENER | killable
+
+
+def installed_filter(policy: Policy, features: Features) -> tuple[BaseOptions, Narrowed | None]:
+    """Return `base_filter`, as it is installed: whoever is asked answers the same, so this is no matter for explanations."""
+    base, rules = base_filter(policy, features)
+    if listening(policy, features):
+        base["on_denied"] = "report" if rules is None else "later" if rules.worker.listen else "errno"
+    return base, rules
+
+
 def compile_plan(
     policy: Policy,
     features: Features,
@@ -87,7 +110,7 @@ def compile_plan(
     tools: bool,
     removed: tuple[str, ...] = (),
 ) -> Compiled:
-    """Decide everything that one policy's isolates are told.
+    """Decide everything that one policy's isolates are told by the namespaces engine; `choose_engine` has been asked.
 
     Args:
         policy: what is wanted.
@@ -100,22 +123,26 @@ def compile_plan(
     Raises:
         Unsupported: the kernel lacks what ``policy.require`` needs; says what was found and what to do.
     """
-    check_engine(policy, features)
     writable = sharing.own_places(policy.cwd)
     once = sharing.shared(mounts, policy.cwd)
     mounts = sharing.without_own_copies(mounts, once)
-    base, rules = base_filter(policy, features)
+    base, rules = installed_filter(policy, features)
+    for_tools: BaseOptions = {**base, "exec": True, "fork": None}
     programs = rules is not None and rules.programs
     landlock, landlock_tools, landlock_init, dropped = _landlock(
         policy, features, (*mounts, *_DEVICES), writable, programs=programs
     )
     seccomp = features.seccomp and NoSeccomp not in policy.accept
-    if policy.on_denied == "report":
-        dropped += ("on_denied='report': denied system calls fail with their errno, but are not recorded yet",)
+    listen = listening(policy, features)
     if rules is not None:
         from isolate_fn._plan.narrowing import void
+        from isolate_fn._plan.seccomp_base import worker_policy
 
         dropped += (*rules.dropped, *void(rules.permitted, worker_policy(**base)))
+        listen = rules.worker.listen if seccomp else 0
+    if policy.on_denied == "report" and seccomp and not listen:
+        needed = "5.0" if rules is None else "5.7 with rules="
+        dropped += (f"{UNHEARD}: this kernel has no seccomp user notification (Linux {needed})",)
     namespaces = own_namespaces(policy)
     directories, files = sharing.mount_points(mounts, once, policy.cwd)
     plan = Plan(
@@ -136,7 +163,7 @@ def compile_plan(
         landlock_tools=landlock_tools,
         landlock_init=landlock_init,
         filter_worker=worker_filter(features.machine, **base) if seccomp else b"",
-        filter_tools=worker_filter(features.machine, **{**base, "exec": True, "fork": None}) if seccomp and tools else b"",
+        filter_tools=worker_filter(features.machine, **for_tools) if seccomp and tools else b"",
         filter_init=init_filter(features.machine) if seccomp else b"",
         roles=("worker", "tools") if tools else ("worker",),
         memory=policy.limits.memory or 0,
@@ -151,6 +178,8 @@ def compile_plan(
         rules=rules.worker if rules is not None else None,
         rules_tools=rules.tools if rules is not None and tools else None,
         removed=removed,
+        listen=listen,
+        children=rules is not None and rules.children,
     )
     return Compiled(plan, dropped, _layers(plan, own_network=bool(namespaces & k.CLONE_NEWNET)))
 

@@ -10,7 +10,7 @@ is kept by the mount alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from isolate_fn._plan.landlock_rights import EVERY_FS, EVERY_NET, EVERY_SCOPE
 from isolate_fn._plan.landlock_rights import downgrade as downgrade
@@ -88,6 +88,47 @@ def _access(order: MountOrder, execute: bool) -> AccessFS:
     if order.kind == "bind" and not order.is_directory:
         access &= FILE_RIGHTS
     return access
+
+
+def host_rules(orders: Sequence[MountOrder], *, exec: bool) -> dict[str, int]:  # noqa: A002
+    """Return path -> rights of orders that are where they are on the host: nothing is mounted, so no path covers another.
+
+    Args:
+        orders: bind and device orders.
+        exec: allow execve(2) of files below read-only ones, and below writable ones that are not noexec.
+    """
+    rules: dict[str, int] = {}
+    for order in orders:
+        access = _access(order, exec)
+        if access:
+            rules[order.source] = rules.get(order.source, 0) | int(access)
+    return rules
+
+
+def landlock_on_host(rules: Mapping[str, int], *, network: bool) -> LandlockOrders:
+    """Return a rule set for the newest ABI that allows these paths and nothing else.
+
+    Args:
+        rules: path -> rights.
+        network: leave TCP and UDP alone; without it no port at all may be used.
+    """
+    return LandlockOrders(
+        handled_fs=EVERY_FS,
+        handled_net=0 if network else EVERY_NET,
+        scoped=EVERY_SCOPE,
+        path_rules=tuple(rules.items()),
+        attribute_size=ATTRIBUTE_SIZE[NEWEST_ABI],
+    )
+
+
+def scratch_rights() -> int:
+    """Return what an isolate may do in its private directory, for the newest ABI."""
+    return int(_READ | _WRITE)
+
+
+def grant_rights(order: MountOrder) -> int:
+    """Return what the directory allows that holds one mount and nothing else."""
+    return int(_READ if order.read_only else _READ | _WRITE)
 
 
 def landlock_for_init(abi: int, *, proc: bool = True) -> tuple[LandlockOrders, tuple[str, ...]]:

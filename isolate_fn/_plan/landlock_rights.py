@@ -10,8 +10,8 @@ fcntl (landlock(7), "Limitations").
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from isolate_fn._plan.orders import LandlockOrders
 from isolate_fn._sys.landlock_constants import (
@@ -25,8 +25,8 @@ from isolate_fn._sys.landlock_constants import (
     Scope,
 )
 from isolate_fn.errors import PolicyError, Unsupported
-from isolate_fn.policy.landlock_words import PATH_RIGHTS, PORT_RIGHTS, SCOPES
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from isolate_fn._plan.rule_sets import PathWish, PortWish
 
@@ -34,11 +34,20 @@ EVERY_FS = sum(int(right.flag) for right in RIGHTS if isinstance(right.flag, Acc
 EVERY_NET = sum(int(right.flag) for right in RIGHTS if isinstance(right.flag, AccessNet))
 EVERY_SCOPE = sum(int(right.flag) for right in RIGHTS if isinstance(right.flag, Scope))
 
-_FLAGS: dict[str, AccessFS | AccessNet | Scope] = {
-    **{word: AccessFS[name] for word, name in PATH_RIGHTS.items()},
-    **{word: AccessNet[name] for word, name in PORT_RIGHTS.items()},
-    **{word: Scope[name] for word, name in SCOPES.items()},
-}
+
+@functools.cache
+def _flags() -> dict[str, AccessFS | AccessNet | Scope]:
+    from isolate_fn.policy.landlock_words import (  # words of rule sets; most calls have none
+        PATH_RIGHTS,
+        PORT_RIGHTS,
+        SCOPES,
+    )
+
+    return {
+        **{word: AccessFS[name] for word, name in PATH_RIGHTS.items()},
+        **{word: AccessNet[name] for word, name in PORT_RIGHTS.items()},
+        **{word: Scope[name] for word, name in SCOPES.items()},
+    }
 
 
 def right_of(word: str) -> Right:
@@ -50,9 +59,9 @@ def right_of(word: str) -> Right:
     Raises:
         PolicyError: no such word.
     """
-    flag = _FLAGS.get(word)
+    flag = _flags().get(word)
     if flag is None:
-        raise PolicyError("landlock", f"{word!r} is not a Landlock right", f"use one of {', '.join(_FLAGS)}")
+        raise PolicyError("landlock", f"{word!r} is not a Landlock right", f"use one of {', '.join(_flags())}")
     return next(right for right in RIGHTS if right.flag == flag and type(right.flag) is type(flag))
 
 

@@ -7,8 +7,8 @@ found out before, by `isolate_fn._runtime.sources`, and comes in as values.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
+from isolate_fn._frozen import dataclass
 from isolate_fn._plan.orders import MountOrder
 from isolate_fn.errors import ConflictingRules, PolicyError
 
@@ -17,7 +17,8 @@ from isolate_fn.policy.mounts import Mount as Mount
 from isolate_fn.policy.policy import Policy as Policy
 
 
-class ResolvedSource(NamedTuple):
+@dataclass(frozen=True)
+class ResolvedSource:
     """A mount's source as it was found.
 
     Attributes:
@@ -32,7 +33,8 @@ class ResolvedSource(NamedTuple):
     code: str = ""
 
 
-class CodeRoot(NamedTuple):
+@dataclass(frozen=True)
+class CodeRoot:
     """A place whose content the parent may later import or run.
 
     Attributes:
@@ -79,7 +81,7 @@ def compile_mounts(
         if mount.source and source is None:
             continue
         if source is not None and mount.word == "rw" and not mount.allow_code:
-            _refuse_code(index, mount, source, importable)
+            refuse_code(f"mounts[{index}]", mount, source, importable)
         order = _order(index, mount, source)
         place = through_links(order.destination, links)
         _refuse_writing_into(index, mount, place, [*runtime, *granted])
@@ -133,8 +135,20 @@ def _order(index: int, mount: Mount, source: ResolvedSource | None) -> MountOrde
     )
 
 
-def _refuse_code(index: int, mount: Mount, source: ResolvedSource, importable: Sequence[CodeRoot]) -> None:
-    """Refuse to let the isolate write what the parent runs later: that would be the way out."""
+def refuse_code(field: str, mount: Mount, source: ResolvedSource, importable: Sequence[CodeRoot]) -> None:
+    """Refuse to let the isolate write what the parent runs later: that would be the way out.
+
+    Raises:
+        PolicyError: naming ``field``.
+    """
+    reason = code_reason(source, importable)
+    if reason:
+        problem = f"{mount!r} would let the isolate change what this program may import or run: {reason}"
+        raise PolicyError(field, problem, _ALLOW_CODE)
+
+
+def code_reason(source: ResolvedSource, importable: Sequence[CodeRoot]) -> str:
+    """Say why the parent may later run what is written there; empty if it does not."""
     reason = source.code
     for root in importable:
         if source.path == root.path:
@@ -145,9 +159,7 @@ def _refuse_code(index: int, mount: Mount, source: ResolvedSource, importable: S
             reason = f"it lies in {root.what} {root.path!r}"
         if reason:
             break
-    if reason:
-        problem = f"{mount!r} would let the isolate change what this program may import or run: {reason}"
-        raise PolicyError(f"mounts[{index}]", problem, _ALLOW_CODE)
+    return reason
 
 
 def is_within(path: str, directory: str) -> bool:

@@ -12,13 +12,16 @@ import mmap
 import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from isolate_fn._plan import seccomp_grants as grants
 from isolate_fn._plan.landlock_rights import downgrade, landlock_orders, require_rights
 from isolate_fn._plan.orders import LandlockOrders, Narrowing
 from isolate_fn._plan.rule_sets import Compiled, compile_rule_sets
-from isolate_fn._plan.seccomp import EPERM, KILL_PROCESS, Action, SyscallPolicy, lets_through
-from isolate_fn._plan.seccomp_base import BaseOptions
+from isolate_fn._plan.seccomp import EPERM, KILL_PROCESS, NOTIFY, Action, SyscallPolicy, lets_through
+from isolate_fn._plan.seccomp_base import BaseOptions, quieten, tool_policy, worker_policy
+from isolate_fn._sys import constants as k
 from isolate_fn._sys.features import Features
 from isolate_fn._sys.landlock_constants import FILE_RIGHTS
 from isolate_fn.errors import ConflictingRules, Unsupported
@@ -29,6 +32,7 @@ from isolate_fn.policy.rule_sets.kernel_words import ArchPrctl
 from isolate_fn.policy.tokens import NoSeccomp
 
 _CHANNEL = 3  # descriptor of the worker's socket
+_DENIALS = 4  # of the socket for the filter's listener, closed at once
 _AT_EMPTY_PATH = 0x1000  # <linux/fcntl.h>
 _DUPFD_CLOEXEC, _GET_SEALS = 1030, 1034
 _PROGRAMS = ("execve", "execveat")
@@ -53,7 +57,7 @@ class Answering(RuleSet):
         by_descriptor = Arg(3, 32).masked(_AT_EMPTY_PATH) == _AT_EMPTY_PATH
         needs = (
             Rule("recvmsg", channel, reason="calls", need=True),
-            Rule("sendmsg", channel, reason="answers", need=True),
+            Rule("sendmsg", Arg(0, 32).one_of(_CHANNEL, _DENIALS), reason="answers; this filter's listener", need=True),
             Rule("sendto", channel, Arg(4) == 0, reason="short answers", need=True),
             Rule("fstat", opened, reason="size of shared memory", need=True),
             Rule("newfstatat", opened, by_descriptor, reason="what glibc makes of fstat", need=True),
@@ -89,6 +93,7 @@ class Starting(RuleSet):
             for name in ("read", "pread64", "write")
         ]
         needs = (
+            Rule("sendmsg", Arg(0, 32) == _DENIALS, reason="this filter's listener", need=True),
             *metadata,
             *descriptors,
             Rule("open", Arg(1, 32).masked(no_writing) == 0, reason="libraries", need=True),
@@ -151,21 +156,47 @@ def narrow(policy: Policy, features: Features) -> Narrowed:
     if NoSeccomp in policy.accept:
         problem = "rules= asks for a system call filter, accept=(NoSeccomp,) for none"
         raise ConflictingRules("rules", problem, "leave one of them out", ("rules", "NoSeccomp"))
-    worker, tools = (compile_rule_sets(sets, default=denial(policy)) for sets in (of_worker(policy), of_tools(policy)))
+    listen = listening_to_rules(policy, features)
+    denies = NOTIFY if listen else denial(policy)
+    worker, tools = (compile_rule_sets(sets, default=denies) for sets in (of_worker(policy), of_tools(policy)))
     landlock, dropped = _landlock(worker, features) if worker.wants_landlock else (None, ())
     permits = _permitted(worker.policy)
+    programs = not permits.isdisjoint(_PROGRAMS)
+    children = programs or _forks(worker.policy)
+    network = policy.network is True
     return Narrowed(
-        worker=_orders(worker, landlock, features),
-        tools=_orders(tools, landlock, features),
-        programs=not permits.isdisjoint(_PROGRAMS),
-        children=not permits.isdisjoint(_PROGRAMS) or _forks(worker.policy),
+        worker=_orders(worker, landlock, features, listen, worker_policy(exec=programs, fork=children, network=network)),
+        tools=_orders(tools, landlock, features, listen, tool_policy(network=network)),
+        programs=programs,
+        children=children,
         permitted=worker.policy,
         dropped=tuple(f"rules: {sentence}" for sentence in (*dropped, *map(str, worker.left_out))),
     )
 
 
-def _orders(compiled: Compiled, landlock: LandlockOrders | None, features: Features) -> Narrowing:
+def listening_to_rules(policy: Policy, features: Features) -> int:
+    """Return the flags with which a filter of rules is installed whose denials are heard of; 0 where nobody hears of them."""
+    if policy.on_denied != "report" or not features.user_notification or features.kernel < (5, 7):
+        return 0
+    flags = k.SECCOMP_FILTER_FLAG_NEW_LISTENER | k.SECCOMP_FILTER_FLAG_TSYNC | k.SECCOMP_FILTER_FLAG_TSYNC_ESRCH
+    return flags | (k.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV if features.killable_wait else 0)
+
+
+def _heard(policy: SyscallPolicy, base: SyscallPolicy) -> SyscallPolicy:
+    """Return rules that deny by themselves what the base filter leaves to them, and what is no noise."""
+    entries = policy.by_name()
+    for name in {*grants.LATER.split(), "socket"} - _permitted(base):
+        entries.pop(name, None)
+    return quieten(replace(policy, entries=tuple(sorted(entries.items(), key=lambda item: item[0]))))
+
+
+def _orders(
+    compiled: Compiled, landlock: LandlockOrders | None, features: Features, listen: int, base: SyscallPolicy
+) -> Narrowing:
+    if listen:
+        compiled = compiled._replace(policy=_heard(compiled.policy, base))
     return Narrowing(
+        listen=listen,
         program=compiled.filter(features.machine),
         landlock=landlock,
         file_rights=int(FILE_RIGHTS),

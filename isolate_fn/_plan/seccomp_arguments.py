@@ -9,9 +9,12 @@ to sendmsg(2) (so only stream pairs can be made at all), and the structures of c
 from __future__ import annotations
 
 import errno
+import os
 
 from isolate_fn._plan.seccomp import fail_with
 from isolate_fn._plan.seccomp_grants import Checked
+from isolate_fn._sys import constants as k
+from isolate_fn._sys.constants import PROBE
 from isolate_fn._sys.seccomp_constants import (
     CLONE_NAMESPACES,
     PR_CAP_AMBIENT_IS_SET,
@@ -186,17 +189,41 @@ FORK_CHECKED = (
         (Arg(0, 32).has_none(CLONE_NAMESPACES | CloneFlag.PARENT),),
     ),
 )
+EXEC_CHECKED = (
+    Checked(
+        "adopts the orphans of its own descendants, to end them; it cannot give them away",
+        "prctl",
+        (
+            Arg(0, 32).one_of(Prctl.SET_CHILD_SUBREAPER),
+            Arg(1).eq(1),
+        ),
+    ),
+)
 _NARROWING = FilterFlag.TSYNC | FilterFlag.LOG | FilterFlag.SPEC_ALLOW
 
-NARROWING_CHECKED = (
-    Checked(
-        "stacks a filter, which can only take away; never a listener",
+_LISTENING = k.SECCOMP_FILTER_FLAG_NEW_LISTENER | k.SECCOMP_FILTER_FLAG_TSYNC_ESRCH | k.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+
+
+def narrowing_checked(*, listening: bool) -> tuple[Checked, ...]:
+    """Return what stacking a further filter needs.
+
+    Args:
+        listening: that filter gets the listener. Code that makes one before has gained nothing: what it would answer for
+            is asked by requests of ioctl(2), which are denied by an errno, and no filter of its own goes before that.
+    """
+    flags = int(_NARROWING) | (_LISTENING if listening else 0)
+    stacks = Checked(
+        "stacks a filter, which can only take away",
         "seccomp",
         (
             Arg(0, 32).one_of(SeccompOperation.SET_MODE_FILTER),
-            Arg(1, 32).masked(0xFFFFFFFF & ~int(_NARROWING), 0),
+            Arg(1, 32).masked(0xFFFFFFFF & ~flags, 0),
         ),
-    ),
+    )
+    return (stacks, *_NARROWING_CHECKED)
+
+
+_NARROWING_CHECKED = (
     Checked(
         "asks what the kernel can answer",
         "seccomp",
@@ -216,6 +243,29 @@ NARROWING_CHECKED = (
 )
 
 _WRITES = OpenFlag.WRONLY | OpenFlag.RDWR | OpenFlag.CREAT | OpenFlag.TRUNC | OpenFlag.APPEND | OpenFlag.TMPFILE
+
+_CLOEXEC_NONBLOCK = os.O_CLOEXEC | os.O_NONBLOCK  # as SOCK_CLOEXEC and SOCK_NONBLOCK of <bits/socket_type.h>
+_NSCD = (Arg(0, 32).one_of(Family.UNIX), Arg(1, 32).eq(SockType.STREAM | _CLOEXEC_NONBLOCK))
+_ROUTES = (Arg(0, 32).one_of(Family.NETLINK), Arg(2, 32).eq(0))  # NETLINK_ROUTE
+
+LATER_CHECKED = (
+    Checked("child processes", "clone", FORK_CHECKED[0].conditions),
+    Checked(
+        "TCP and UDP",
+        "socket",
+        (
+            Arg(0, 32).one_of(Family.INET, Family.INET6),
+            Arg(1, 32).one_of(SockType.STREAM, SockType.DGRAM, mask=SOCK_TYPE_MASK),
+        ),
+    ),
+)
+"""As `seccomp_grants.LATER`, for calls that are denied for most arguments whatever the options."""
+
+QUIET_CHECKED = (
+    Checked("glibc looks for nscd, and goes on without it", "socket", _NSCD),
+    Checked("getaddrinfo(3) asks which addresses there are, and goes on without", "socket", _ROUTES),
+    Checked("the self-check of each isolate", "unshare", (Arg(1).eq(PROBE),)),
+)
 
 INIT_CHECKED = (
     Checked("data only", "mmap mprotect", (Arg(2, 32).has_none(Protection.EXEC),)),

@@ -18,6 +18,7 @@ from isolate_fn._plan.seccomp import (
     ENOSYS,
     EPERM,
     KILL_PROCESS,
+    NOTIFY,
     Entry,
     Rule,
     SyscallPolicy,
@@ -25,7 +26,7 @@ from isolate_fn._plan.seccomp import (
     fail_with,
 )
 
-OnDenied = Literal["errno", "kill"]
+OnDenied = Literal["report", "later", "errno", "kill"]
 
 
 class BaseOptions(TypedDict, total=False):
@@ -58,15 +59,51 @@ def _entries(granted: Iterable[grants.Grant], checked: Iterable[grants.Checked])
     return entries
 
 
+def quieten(policy: SyscallPolicy) -> SyscallPolicy:
+    """Return a policy that answers by itself what would only be noise in a report."""
+    entries = policy.by_name()
+    for name in grants.QUIET.split():
+        entry = entries.get(name, Entry())
+        if entry.unconditional is None:
+            entries[name] = Entry(entry.rules, entry.otherwise or EPERM, entry.reason)
+    _quieten(entries)
+    return policy.with_(entries)
+
+
+def _quieten(entries: dict[str, Entry]) -> None:
+    for line in arguments.QUIET_CHECKED:
+        entry = entries.get(line.names, Entry())
+        rule = Rule(line.conditions, entry.otherwise or EPERM, line.reason)
+        entries[line.names] = Entry((*entry.rules, rule), entry.otherwise)
+
+
+def policy_of(granted: Iterable[grants.Grant], checked: Iterable[grants.Checked]) -> SyscallPolicy:
+    """Return the policy that tables come to, with the usual answers to what is denied."""
+    return _policy(_entries(granted, checked), "errno")
+
+
 def _policy(entries: dict[str, Entry], on_denied: OnDenied) -> SyscallPolicy:
     """Add the answers that are neither yes nor the default."""
     for name in grants.FALL_BACK.split():
         entries.setdefault(name, Entry((), ENOSYS))
-    if on_denied == "kill":
-        for name in grants.TOLERATED.split():
+    quiet = {"kill": grants.TOLERATED, "report": grants.QUIET}.get(on_denied, "")
+    for name in quiet.split():
+        entry = entries.get(name, Entry())
+        entries[name] = Entry(entry.rules, entry.otherwise or EPERM, entry.reason)
+    if on_denied == "report":
+        _quieten(entries)
+    if on_denied == "later":
+        for name in grants.LATER.split():
             entry = entries.get(name, Entry())
-            entries[name] = Entry(entry.rules, entry.otherwise or EPERM, entry.reason)
-    return SyscallPolicy.of(entries, default=KILL_PROCESS if on_denied == "kill" else EPERM)
+            entries[name] = Entry(entry.rules, entry.otherwise or NOTIFY, entry.reason)
+        for line in arguments.LATER_CHECKED:
+            entry = entries.get(line.names, Entry())
+            rule = Rule(line.conditions, entry.otherwise or NOTIFY, line.reason)
+            entries[line.names] = Entry((*entry.rules, rule), entry.otherwise)
+    return SyscallPolicy.of(entries, default=_DEFAULTS[on_denied])
+
+
+_DEFAULTS = {"report": NOTIFY, "later": EPERM, "errno": EPERM, "kill": KILL_PROCESS}
 
 
 @lru_cache(maxsize=64)
@@ -85,8 +122,11 @@ def worker_policy(
     Args:
         exec: admit execve(2), and what tools started that way need. This is the policy of tools.
         network: admit TCP and UDP over IPv4 and IPv6. The network namespace decides what they reach.
-        on_denied: ``"errno"`` answers EPERM. ``"kill"`` ends the process with SIGSYS, except for calls that
-            ordinary programs try and do without (TOLERATED in the tables).
+        on_denied: ``"errno"`` answers EPERM. ``"report"`` asks the listener, which answers the same, except for calls
+            that would only be noise (QUIET in the tables). ``"kill"`` ends the process with SIGSYS, except for calls
+            that ordinary programs try and do without (TOLERATED). ``"later"`` is for a base filter that rules are put on,
+            whose filter gets the listener: what an option could permit (LATER) asks, which the kernel answers ENOSYS until
+            then, and everything else fails by itself.
         fork: admit child processes; by default only together with `exec`. Threads are always admitted.
         memfd: admit memfd_create(2). Its pages are in no limit but a cgroup's.
         narrowing: admit stacking a further filter, which can only take away.
@@ -100,6 +140,7 @@ def worker_policy(
         checked += arguments.THREADS_CHECKED
     if exec:
         granted += grants.EXEC
+        checked += arguments.EXEC_CHECKED
     if network:
         granted += grants.NETWORK
         checked += sockets.NETWORK_CHECKED
@@ -108,7 +149,7 @@ def worker_policy(
     if memfd:
         granted += grants.MEMFD
     if narrowing:
-        checked += arguments.NARROWING_CHECKED
+        checked += arguments.narrowing_checked(listening=on_denied == "later")
     if landlock:
         granted += grants.LANDLOCK
     entries = _entries(granted, checked)

@@ -151,6 +151,18 @@ TOLERATED = (
     "mlockall munlockall inotify_init inotify_init1 memfd_create personality"
 )
 
+#: Denied by an errno, and not worth a report: libraries try these in passing and lose nothing. seccomp(2) is here for
+#: another reason: where a second listener could be installed, the first would not have the last word.
+QUIET = (
+    "seccomp "
+    "mbind set_mempolicy get_mempolicy sched_setaffinity sched_setscheduler sched_setparam "  # OpenBLAS, thread pools
+    "setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr "  # shutil.copy2
+    "connect prlimit64 prctl fcntl getsockopt setsockopt arch_prctl getrandom"  # one request of many
+)
+
+#: What options permit and do no harm inside the other walls: where they are denied, a filter put on top may tell of it.
+LATER = "fork vfork execve execveat setpgid setsid memfd_create"
+
 #: In no policy, whatever its options. (Kernels since 6.14 do not ask filters about uretprobe and uprobe: the
 #: kernel's trampolines enter through these, and a call from anywhere else ends in SIGILL.)
 NEVER = (

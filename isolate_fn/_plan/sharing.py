@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isolate_fn._plan.orders import MountOrder
+from isolate_fn._plan.orders import GRANTS, MountOrder
 
 
 def own_places(cwd: str) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ def mount_points(
     What lies inside another mount of the isolate's own is found or made there, when that is mounted.
     """
     places = own_places(cwd)
-    directories = ["/proc", *(path for path in places if path != "/")]
+    directories = ["/proc", GRANTS, *(path for path in places if path != "/")]
     files: list[str] = []
     own = list(places)
     for order, once in zip(mounts, is_shared, strict=True):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
 
+from isolate_fn._frozen import dataclass
 from isolate_fn.policy.limits import Limits
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.tokens import TrustResult
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from isolate_fn.policy.host import Host
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +30,8 @@ class Terms:
         returns: classes, or triples, that results may contain.
         raises: exception classes that come back as themselves.
         trust_result: unpickle what comes back; accepted by name.
+        expose: host functions, by name; None for none.
+        on_denied: what is to be done about what is denied.
     """
 
     timeout: float | None
@@ -36,6 +43,8 @@ class Terms:
     returns: tuple[Any, ...]
     raises: tuple[type[Exception], ...]
     trust_result: bool
+    expose: dict[str, Host] | None = None
+    on_denied: str = "report"
 
 
 def terms_of(policy: Policy) -> Terms:
@@ -50,4 +59,12 @@ def terms_of(policy: Policy) -> Terms:
         returns=policy.returns,
         raises=policy.raises,
         trust_result=TrustResult in policy.accept,
+        expose=_hosts(policy.expose) if policy.expose else None,
+        on_denied=policy.on_denied,
     )
+
+
+def _hosts(expose: Mapping[str, Callable[..., Any] | Host]) -> dict[str, Host]:
+    from isolate_fn.policy.host import Host  # most policies expose nothing
+
+    return {name: each if isinstance(each, Host) else Host(each) for name, each in expose.items()}

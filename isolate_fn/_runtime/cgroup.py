@@ -10,14 +10,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import threading
 import time
 
 VARIABLE = "ISOLATE_FN_CGROUP"
 _REMOVE_SECONDS = 5.0
 
 _numbers = itertools.count(1)
-_lock = threading.Lock()
 
 
 class Group:
@@ -128,9 +126,7 @@ def make(directory: str, memory: int) -> Group:
     Raises:
         OSError: it cannot be made; the limit must then be kept another way, or the call refused.
     """
-    with _lock:
-        name = f"isolate_fn-{os.getpid()}-{next(_numbers)}"
-    path = os.path.join(directory, name)
+    path = os.path.join(directory, f"isolate_fn-{os.getpid()}-{next(_numbers)}")
     os.mkdir(path)
     group = Group(path)
     try:

@@ -14,15 +14,16 @@ import functools
 import os
 import sys
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from isolate_fn._frozen import dataclass
 from isolate_fn._plan.orders import MountOrder
 from isolate_fn._runtime import discover_project, discover_system
 from isolate_fn._runtime.discover_tree import Tree
-from isolate_fn.errors import Unsupported
+from isolate_fn._runtime.executable import VERSION, find_interpreter
 
 
-class RuntimeView(NamedTuple):
+@dataclass(frozen=True)
+class RuntimeView:
     """What an isolate sees of this interpreter.
 
     Attributes:
@@ -44,8 +45,6 @@ class RuntimeView(NamedTuple):
     exec_prefix: str
     base_prefix: str
 
-
-_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def discover_runtime(
@@ -108,33 +107,6 @@ def _editable_hooks(modules: int) -> tuple[str, ...]:
     return tuple(name for name in list(sys.modules) if name.startswith("__editable___"))
 
 
-def find_interpreter() -> str:
-    """Return the real path of the Python executable to start isolates with.
-
-    ``sys.executable`` will not do: in a server that embeds Python (uWSGI, mod_wsgi) it is the server's.
-
-    Raises:
-        Unsupported: there is none of this version.
-    """
-    base = getattr(sys, "_base_executable", "") or sys.executable
-    candidates = [base] if "python" in os.path.basename(base or "") and not hasattr(sys, "frozen") else []
-    candidates += [f"{sys.base_exec_prefix}/bin/{name}" for name in (f"python{_VERSION}", "python3")]
-    for path in candidates:
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return os.path.realpath(path)
-    import sysconfig  # slow, and only for unusual layouts
-
-    path = os.path.join(sysconfig.get_config_var("BINDIR") or "", f"python{_VERSION}")
-    if os.path.isfile(path) and os.access(path, os.X_OK):
-        return os.path.realpath(path)
-    raise Unsupported(
-        "isolation",
-        f"a Python {_VERSION} executable to start",
-        f"none at {base or 'sys.executable'!r} or below {sys.base_exec_prefix!r}",
-        f"install python{_VERSION} beside the library that this program embeds",
-    )
-
-
 def _add_python(tree: Tree, interpreter: str) -> None:
     tree.add(interpreter, "interpreter")
     if os.path.isabs(sys.executable or "") and "python" in os.path.basename(sys.executable):
@@ -171,7 +143,7 @@ def _mapped_libpython() -> str:
         with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
             for line in maps:
                 path = line.rstrip("\n").split(maxsplit=5)[-1]
-                if os.path.basename(path).startswith(f"libpython{_VERSION}"):
+                if os.path.basename(path).startswith(f"libpython{VERSION}"):
                     return path
     except OSError:
         pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import sys
 
@@ -110,6 +109,8 @@ def add_tools(tree: Tree) -> None:
     # Programs of a conda or virtual environment.
     for prefix in (sys.prefix, sys.base_prefix):
         tree.add(f"{prefix}/bin", "programs")
+    import glob  # most calls run no programs
+
     for pattern in _TOOL_SETTINGS:
         for path in sorted(glob.glob(pattern)):
             tree.add(path, "settings of programs")

@@ -13,3 +13,19 @@ class TooMuchOutput(Exception):
 
 class Ended(Exception):
     """The isolate ended, or closed its channel, without an answer."""
+
+
+class Cancelled(Exception):
+    """Who made the call does not want its answer any more."""
+
+
+class Foreign(Exception):
+    """Code of the caller's raised while the isolate waited for it.
+
+    Attributes:
+        error: what it raised, which the call raises.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error

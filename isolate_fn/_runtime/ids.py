@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 
+from isolate_fn._plan.orders import Start
 from isolate_fn._sys.features import Features
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from isolate_fn._runtime.prepared import Prepared
 
 # Above what systemd hands to containers (0x80000 to 0x6FFFFFFF) and below the ids that 32-bit signed code takes for
 # negative ones (systemd's UIDS-GIDS.md); nobody assigns these.
@@ -22,6 +27,33 @@ def outer_ids(features: Features) -> tuple[int, int]:
         return 0, 0
     first, count = (_FIRST, _COUNT) if features.all_ids else _mapped_range()
     chosen = first + int.from_bytes(os.urandom(8)) % count  # secrets would import hmac and more for this
+    return chosen, chosen
+
+
+def start_for(prepared: Prepared, function: bytes) -> Start:
+    """Return what is particular to a new isolate.
+
+    Args:
+        prepared: the policy.
+        function: as `Start.function`.
+    """
+    own = (prepared.grants, prepared.grant_rules, prepared.filter)
+    if prepared.plan.engine == "landlock":
+        from isolate_fn._runtime.host_paths import name_of_private  # of the rarer engine
+
+        uid, gid = own_ids(prepared.features)
+        return Start(0, uid, gid, -1, (), function, *own, name_of_private(prepared.plan.scratch))
+    uid, gid = outer_ids(prepared.features)
+    remap = 0 if prepared.features.privileged and prepared.features.all_ids and uid != 0 else -1
+    return Start(0, uid, gid, remap, (), function, *own)
+
+
+def own_ids(features: Features) -> tuple[int, int]:
+    """Return (user id, group id) for one isolate without a user namespace: an unused one where the caller may take it."""
+    if not features.changes_ids:
+        return os.geteuid(), os.getegid()
+    first, count = (_FIRST, _COUNT) if features.all_ids else _mapped_range()
+    chosen = first + int.from_bytes(os.urandom(8)) % count
     return chosen, chosen
 
 

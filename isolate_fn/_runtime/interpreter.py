@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import os
 import sys
-from typing import Any, TextIO
 
 from isolate_fn._plan.orders import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 _TRACKER = "multiprocessing.resource_tracker"
 
 
-def prepare(plan: Plan, *, tools: bool) -> None:
+def prepare(plan: Plan, scratch: str = "", *, tools: bool) -> None:
     """Set paths, streams and environment, and forget what the spawner's view of the host left in caches.
 
     Args:
         plan: the orders.
+        scratch: directory that the writable places lie in; empty where they are mounted.
         tools: this process only starts tools; modules of the caller are not needed.
     """
-    for name, value in (("HOME", plan.cwd), ("TMPDIR", "/tmp"), ("PWD", plan.cwd)):  # update() would ask ABCs first
+    work = scratch + plan.cwd
+    for name, value in (("HOME", work), ("TMPDIR", f"{scratch}/tmp"), ("PWD", work)):  # update() would ask ABCs first
         os.environ[name] = value
     if tools:
         return
@@ -31,10 +37,25 @@ def prepare(plan: Plan, *, tools: bool) -> None:
         from isolate_fn._transport.received import EditableFinder
 
         EditableFinder.install(dict(plan.editable))
+    if plan.entries:
+        from isolate_fn._transport.known_entries import install
+
+        install(plan.entries)
     sys.stdout, sys.stderr = _stream(1, "backslashreplace"), _stream(2, "backslashreplace")
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc,assignment]
+    _show_crashes(plan)
     _leave_tracker_out()
     _reseed()
+
+
+def _show_crashes(plan: Plan) -> None:
+    """Let a crash in native code write the stack of every thread to stderr, where the caller looks for it.
+
+    A child that Python forks keeps that. Not under rules that kill for what they deny: the handler's own system calls would
+    change the signal that the process dies of.
+    """
+    if plan.rules is None or plan.open_check:
+        faulthandler.enable(2)
 
 
 def _stream(descriptor: int, errors: str) -> TextIO:

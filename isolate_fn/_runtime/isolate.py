@@ -1,46 +1,47 @@
-"""One isolate as the caller sees it: its sockets and pipes, one poll loop over all of them, and its certain end.
+"""One isolate as the caller sees it: its sockets and pipes, one way to wait for all of them, and its certain end.
 
-The loop runs in the thread that makes the call. It reads the channel with recv(2), which drops descriptors a hostile
-worker attaches; the status socket belongs to init, which runs none of the user's code.
+Whatever may wait is a generator (`isolate_fn._runtime.talk`). The channel is read with recv(2), which drops descriptors
+that a hostile worker attaches; the status socket belongs to init, which runs none of the user's code.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import select
 import socket
 import sys
-import termios
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from isolate_fn._plan.orders import Plan, Start
 from isolate_fn._runtime import lifetime
 from isolate_fn._runtime.cgroup import Group
 from isolate_fn._runtime.endings import Ended, OutOfTime, TooMuchOutput
-from isolate_fn._runtime.ends import Ends
-from isolate_fn._runtime.output import Output
+from isolate_fn._runtime.ends import KILL_SECONDS
+from isolate_fn._runtime.listening import OVER, Listening
 from isolate_fn._transport.frames import Buffer, Frame, FrameReader, length_of
 from isolate_fn.errors import TransportError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from isolate_fn._runtime.spawner_client import SpawnerClient
+    from isolate_fn._runtime.talk import Talk
+    from isolate_fn._transport.frames import Kind
+
+    Aside = Callable[[Frame, float | None], Talk[float | None]]
 
 SETUP_SECONDS = 60.0
 _LAST_WORDS = 1.0  # seconds that init may take to tell how the worker ended, once the channel is closed
 _CHUNK = 1 << 18
 FIRST = 1 << 15  # bytes to ask for first: malloc(3) maps and unmaps a much bigger buffer for each call
-_OVER = frozenset({"end", "failed", "limit"})  # what init says last
 _READY_LIMIT = 1 << 20  # bytes of a worker's report about itself
 
 
-def _waiting_in(pipe: int) -> int:
-    """Return how many bytes can be read now (FIONREAD of ioctl_tty(2))."""
-    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
-
-
-class Isolate(Ends):
+class Isolate(Listening):
     """One isolate, talked to over the caller's ends.
 
     Args:
@@ -48,48 +49,53 @@ class Isolate(Ends):
         start: what is particular to it.
         tools: it also has a process that starts tools.
         group: cgroup that limits its memory, None for none; removed when the isolate ends.
+
+    Attributes:
+        spawner: who made it.
+        asides: what to do about frames that come before the answer, by their kind; any other is taken for the answer.
+            Each may return a new deadline.
+        awaits: an event loop does the waiting, and can await what a host function or an iterator of the caller's returns.
     """
 
     def __init__(self, plan: Plan, start: Start, *, tools: bool, group: Group | None = None) -> None:
-        super().__init__(start, tools=tools, group=group)
+        self.__class__ = _Living
+        self.owner = os.getpid()
+        with lifetime.making:
+            super().__init__(start, tools=tools, group=group)
+            lifetime.hold(self)
         self.plan = plan
         self.created = self.idle_since = time.monotonic()
         self.stages: dict[str, float] = {}
-        self.told: dict[str, Any] = {}  # what init said, by its first key
-        self.usage: dict[str, Any] = {}
+        self.spawner: SpawnerClient | None = None
         self.ready: dict[str, Any] | None = None
         self.calls = self.numbered = 0  # functions that were given a number
-        self.prewarmed = False  # ordered before a call needed it
+        self.behind = False  # it was kept ready, and still in the making when it was taken
         self.functions: dict[object, tuple[int, bytes]] = {}  # that the worker has: number, and as it was sent
         self.reader = FrameReader(_READY_LIMIT)
         self._limit = _READY_LIMIT
         self.wrote = self._quiet = False  # more to read beside its answer: call `drain`; nothing had come a moment ago
-        self.poll, self.words = select.poll(), select.poll()  # the second has news only of the worker
-        self.output: Output | None = None
+        self.asides: dict[Kind, Aside] = {}
+        self.awaits = False
+        self.noticed = 0  # bytes of notices during this call
         self.end_when_idle(plan.idle_timeout)
-        lifetime.hold(self)
-        self._watch()
-
-    def _watch(self) -> None:
-        """Register what is waited for: the channel first, so that what poll(2) finds in the pipes is no older than that."""
-        self.channel.setblocking(False)
-        self._channel = self.channel.fileno()
-        self.answer_event = (self._channel, select.POLLIN)  # what poll(2) says when there is an answer and nothing else
-        for poll in (self.words, self.poll):
-            poll.register(self.channel, select.POLLIN)
-        self.poll.register(self.status, select.POLLIN)
-        for pipe in self.pipes:
-            self.poll.register(pipe, select.POLLIN)
 
     # --- talking -----------------------------------------------------------------------------------------------------
 
-    def send(self, pieces: Sequence[Buffer], descriptor: int, deadline: float | None) -> None:
+    def send(
+        self, pieces: Sequence[Buffer], descriptor: int, deadline: float | None, lent: Sequence[int] = ()
+    ) -> Talk[None]:
         """Send a request without ever blocking on a worker that does not read, taking its output meanwhile.
+
+        Args:
+            pieces: its bytes.
+            descriptor: shared memory that comes along, -1 for none.
+            deadline: by time.monotonic(), None for none.
+            lent: further descriptors that come along.
 
         Raises:
             OutOfTime, TooMuchOutput, Ended.
         """
-        if len(pieces) == 1 and descriptor < 0:
+        if len(pieces) == 1 and descriptor < 0 and not lent:
             try:
                 sent = self.channel.send(pieces[0], socket.MSG_NOSIGNAL)
             except (BlockingIOError, BrokenPipeError, ConnectionResetError):
@@ -98,19 +104,21 @@ class Isolate(Ends):
                 return
             pieces = [memoryview(pieces[0])[sent:]]
         views = [memoryview(piece).cast("B") for piece in pieces if length_of(piece)]
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor.to_bytes(4, "little"))] if descriptor >= 0 else []
+        along = [descriptor, *lent] if descriptor >= 0 else lent
+        packed = b"".join([each.to_bytes(4, sys.byteorder) for each in along])
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)] if packed else []
         while views:
             try:
                 sent = self.channel.sendmsg(views[:64], rights, socket.MSG_NOSIGNAL)
             except BlockingIOError:
                 self.poll.modify(self.channel, select.POLLOUT)
                 try:
-                    self.step(deadline)
+                    yield from self.step(deadline)
                 finally:
                     self.poll.modify(self.channel, select.POLLIN)
                 continue
             except (BrokenPipeError, ConnectionResetError) as gone:
-                self._last_words()
+                yield from self._last_words()
                 raise Ended from gone
             rights = []
             while views and sent >= views[0].nbytes:
@@ -118,7 +126,7 @@ class Isolate(Ends):
             if sent:
                 views[0] = views[0][sent:]
 
-    def receive(self, deadline: float | None, data: bytes = b"") -> Frame:
+    def receive(self, deadline: float | None, data: bytes = b"") -> Talk[Frame]:
         """Wait for one frame from the worker.
 
         Args:
@@ -128,13 +136,13 @@ class Isolate(Ends):
         Raises:
             OutOfTime, TooMuchOutput, Ended; TransportError: its bytes are no frame.
         """
-        frame = self.reader.feed(data) if data else None
+        frame = self.reader.feed(data) if data else self.reader.next()
         if frame is not None:
             self.wrote = True  # perhaps
             return frame
         size = FIRST
         while True:
-            events = self.step(deadline)
+            events = yield from self.step(deadline)
             if self._channel in events:
                 try:
                     data = self.channel.recv(size)
@@ -143,103 +151,24 @@ class Isolate(Ends):
                 except ConnectionResetError:
                     data = b""
                 if not data:
-                    self._last_words()
+                    yield from self._last_words()
                     raise Ended
                 frame = self.reader.feed(data)
                 if frame is not None:
                     self.wrote = len(events) > 1
                     return frame
                 size = _CHUNK
-            elif self.told.keys() & _OVER and not self._readable():
+            elif self.told.keys() & OVER and not self._readable():
                 raise Ended
 
-    def _readable(self) -> bool:
-        return any(each == self._channel and event & select.POLLIN for each, event in self.poll.poll(0))
-
-    def step(self, deadline: float | None) -> dict[int, int]:
-        """Wait for anything to happen and deal with all of it but the channel; return the events by descriptor."""
-        wait = None
-        if deadline is not None:
-            wait = (deadline - time.monotonic()) * 1000
-            if wait <= 0:  # also while there is always something to read: a trickle must not stretch the deadline
-                raise OutOfTime
-        events = dict(self.poll.poll(wait))
-        if len(events) == 1 and self._channel in events:
-            return events
-        if not events:
-            raise OutOfTime
-        for descriptor in [pipe for pipe in events if pipe in self.pipes]:
-            self._read_pipe(descriptor)
-        if self.status.fileno() in events:
-            self.hear()
-        return events
-
-    def _read_pipe(self, pipe: int) -> int:
-        """Read once; return the bytes, 0 when there is nothing more at the moment."""
-        try:
-            data = os.read(pipe, _CHUNK)
-        except BlockingIOError:
-            return 0
-        if not data:
-            self.poll.unregister(pipe)
-            self.pipes.pop(pipe)
-            os.close(pipe)
-            return 0
-        output, self.output = self.output, None  # one that raises is not asked again while the isolate is ended
-        fits = output is None or output.feed(self.pipes[pipe], data)
-        self.output = output
-        if not fits:
-            raise TooMuchOutput
-        return len(data)
-
-    def drain(self) -> None:
-        """Read what is left in the pipes; everything written before an answer is in them when the answer is here.
-
-        No more than that: a thread that goes on writing would keep us reading for ever.
-        """
-        for pipe in list(self.pipes):
-            left = _waiting_in(pipe)
-            while left > 0 and (count := self._read_pipe(pipe)):
-                left -= count
-
-    def hear(self) -> None:
-        """Take one message of init; the first carries a handle of its process."""
-        try:
-            data, descriptors, _, _ = socket.recv_fds(self.status, 1 << 16, 1, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionResetError:
-            data, descriptors = b"", []
-        for descriptor in descriptors:
-            if self.pidfd < 0:
-                self.pidfd = descriptor
-            else:
-                os.close(descriptor)
-        if not data:
-            self.poll.unregister(self.status)
-            self.told.setdefault("end", ["", None])
-            return
-        message = json.loads(data)
-        self.told[next(iter(message))] = next(iter(message.values()))
-        if "peak_memory" in message:
-            self.usage = message
-
-    def _last_words(self) -> None:
+    def _last_words(self) -> Talk[None]:
         """The channel is closed: give init a moment to tell how the worker ended, or find that it lives on."""
         self.poll.unregister(self.channel)
         self._channel = -1
         deadline = time.monotonic() + _LAST_WORDS
         with contextlib.suppress(OutOfTime):
-            while not self.told.keys() & _OVER:
-                self.step(deadline)
-
-    def ask_usage(self) -> dict[str, Any]:
-        """Ask init what the isolate uses now; the last known answer where it is gone."""
-        self.told.pop("usage", None)
-        with contextlib.suppress(OSError, OutOfTime, TooMuchOutput):
-            self.status.send(b"usage", socket.MSG_NOSIGNAL)
-            deadline = time.monotonic() + 5
-            while "usage" not in self.told and "end" not in self.told:
-                self.step(deadline)
-        return self.usage
+            while not self.told.keys() & OVER:
+                yield from self.step(deadline)
 
     def silent(self) -> bool:
         """True while the worker has said nothing that was not asked for, nor closed its channel."""
@@ -257,22 +186,14 @@ class Isolate(Ends):
 
     def rested(self) -> bool:
         """True while it can take a call: init has not ended, and the worker has said no more than it was asked."""
-        if self.poll.poll(0):
+        events = dict(self.poll.poll(0))
+        self.behind = self._channel not in events
+        if not self.calls and not events.get(self.status.fileno(), 0) & select.EPOLLHUP:
+            return True  # what it says of its walls is heard when they are checked
+        if events:
             return self.alive() and (not self.calls or self.silent())
         self._quiet = not self.reader.pending
-        return not self.told.keys() & _OVER and (self._quiet or not self.calls)
-
-    def alive(self) -> bool:
-        """True while init has not ended."""
-        if self.status.fileno() < 0 or "end" in self.told:
-            return False
-        poll = select.poll()
-        poll.register(self.status, select.POLLIN)
-        while poll.poll(0):
-            self.hear()
-            if self.told.keys() & _OVER:
-                return False
-        return True
+        return self._quiet and not self.told.keys() & OVER
 
     def dismiss(self) -> None:
         """Kill init, and with it everything in its pid namespace, and close everything, without waiting for the kernel.
@@ -283,18 +204,62 @@ class Isolate(Ends):
         if self.pidfd < 0 or self.group is not None:
             self.end()
             return
-        lifetime.let_go(self)
         self.condemn()
         self.abandon()
+        lifetime.let_go(self)
+
+    def ending(self) -> Talk[None]:
+        """Kill init, and with it everything in its pid namespace; wait until it is gone; close everything.
+
+        One that is not born yet is waited for: it cannot be killed before the spawner has introduced it.
+        """
+        latest = time.monotonic() + KILL_SECONDS
+        try:
+            if self.channel.fileno() >= 0:
+                self._watch_nothing()
+                if self.pidfd < 0 and not self.told.keys() & OVER:
+                    self.poll.register(self.status, select.POLLIN)
+                while self.pidfd < 0 and not self.told.keys() & OVER and (yield max(0.0, latest - time.monotonic())):
+                    self.hear()
+                self.condemn()
+                if self.pidfd >= 0:
+                    self._watch_nothing()
+                    self.poll.register(self.pidfd, select.POLLIN)
+                    yield max(0.0, latest - time.monotonic())
+        finally:
+            self.end()
 
     def end(self) -> None:
-        """Kill init, and with it everything in its pid namespace; wait until it is gone; close everything."""
-        lifetime.let_go(self)
+        """Do what `ending` does, waiting in this thread."""
         if self.channel.fileno() < 0:
+            lifetime.let_go(self)
+            return
+        if os.getpid() != self.owner:
+            self.abandon()
             return
         self.kill()
-        with contextlib.suppress(TooMuchOutput):
-            self.drain()
+        if not lifetime.ending_all:
+            with contextlib.suppress(TooMuchOutput):
+                self.drain()
         self.abandon()
+        lifetime.let_go(self)  # not before: a child that is forked meanwhile has descriptors to close
         if self.group is not None:
             self.group.remove()
+
+    def abandon(self) -> None:
+        """Close every descriptor, and nothing else."""
+        super().abandon()
+        self.__class__ = Isolate
+
+
+class _Living(Isolate):
+    """An isolate that has not ended: one that nobody refers to any more ends itself.
+
+    An exception of a signal handler's may come before anybody can deal with it. A class of its own, because such an
+    exception would be lost in a finalizer: those that were ended have none.
+    """
+
+    def __del__(self) -> None:
+        if hasattr(self, "channel") and self.channel.fileno() >= 0:
+            self.pipes.clear()  # nobody asks for its output any more
+            self.end()

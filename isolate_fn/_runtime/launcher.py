@@ -9,124 +9,53 @@ there is no way back into the host's. The second stage is the spawner. (A third 
 with ``fresh_exec``.)
 
 Run as ``python -I -S launcher.py 1 MODE NAMESPACES``; what else it needs to know comes over the control socket first, so
-the argument vector tells nothing.
+the argument vector tells nothing. A cold start waits for both stages, and Python compiles the file that it is started
+with each time: hence a short file, modules of their own for the stages, and few imports in those.
 """
 
 import gc
-import os
-import signal
+import posix
 import sys
 
 _CONTROL = 3
-_BIND = "LD_BIND_NOW"
 
 
-def _first_stage() -> None:
-    from isolate_fn._sys import calls
-    from isolate_fn._sys import constants as k
+def _stage(number: str) -> None:
+    """Carry out a stage; none of them returns."""
+    if number == "1":
+        from isolate_fn._runtime import first_stage
 
-    calls.close_from(_CONTROL + 1)
-    os.umask(0o022)  # the caller's could hide the file tree from the user that isolates run under
-    uid, gid = os.geteuid(), os.getegid()
-    executable = os.path.realpath(f"/proc/{os.getpid()}/exe")
-    if sys.argv[2] == "own":
-        calls.unshare(k.CLONE_NEWUSER | k.CLONE_NEWNS | k.CLONE_NEWPID | int(sys.argv[3]))
-        # As 0, or the second exec would take the new capabilities away again (capabilities(7)); only our code runs so.
-        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as target:
-                target.write(text)
-    else:
-        calls.unshare(k.CLONE_NEWNS | k.CLONE_NEWPID | int(sys.argv[3]))
-    os.chdir("/")
-    # Slave: what the host mounts later can still be granted; nothing mounted here reaches the host.
-    calls.mount("", "/", flags=k.MS_REC | k.MS_SLAVE)
-    calls.mount(executable, executable, flags=k.MS_BIND)
-    flags = _locked_flags(executable)
-    calls.mount("", executable, flags=k.MS_REMOUNT | k.MS_BIND | k.MS_RDONLY | flags)
-    if os.fork():
-        os._exit(0)
-    # Every fork would bind each symbol that it uses by itself, in a copy of the page that holds it (ld.so(8)).
-    whose = "theirs" if _BIND in os.environ else "ours"
-    os.environ[_BIND] = os.environ.get(_BIND, "1")
-    os.execv(executable, [sys.orig_argv[0], "-I", "-S", __file__, "2", whose])  # noqa: S606
+        first_stage.run(sys.argv[2], int(sys.argv[3]), __file__)
+    elif number == "2":
+        from isolate_fn._runtime import second_stage
 
+        second_stage.run(sys.argv[2])
+    else:  # the worker of an isolate with fresh_exec, executed anew behind its walls
+        from isolate_fn._runtime import worker
 
-def _locked_flags(path: str) -> int:
-    """Return the mount flags that a less privileged mount namespace must repeat in a remount (mount_namespaces(7))."""
-    from isolate_fn._sys import constants as k
-
-    state = os.statvfs(path).f_flag
-    flags = 0
-    for bit, flag in ((2, k.MS_NOSUID), (4, k.MS_NODEV), (8, k.MS_NOEXEC), (1024, k.MS_NOATIME), (2048, k.MS_NODIRATIME)):
-        flags |= flag if state & bit else 0
-    return flags | (k.MS_RELATIME if state & 4096 else 0)
+        worker.resume()
 
 
 def _report(failure: BaseException) -> None:
     """Tell the caller why there will be no spawner: one line on the control socket."""
     code = getattr(failure, "errno", None) or 0
     call = getattr(failure, "filename", None) or ""
-    text = f"!{code}\t{call}\t{type(failure).__name__}: {failure}\n"
+    filtered = "F" if getattr(failure, "filtered", False) else ""
+    text = f"!{code}{filtered}\t{call}\t{type(failure).__name__}: {failure}\n"
     try:
-        os.write(_CONTROL, text.encode("utf-8", "replace"))
+        posix.write(_CONTROL, text.encode("utf-8", "replace"))
     except OSError:
         pass
 
 
-def _second_stage() -> None:
-    if sys.argv[2] == "ours":
-        del os.environ[_BIND]
-    import pickle
-
-    from isolate_fn._runtime import spawner
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        # Ctrl-C in a terminal is the caller's to handle; the end of the control socket is what ends us.
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
-    length = int.from_bytes(_exactly(4), "little")
-    told = pickle.loads(_exactly(length))  # noqa: S301 - the caller is trusted
-    sys.path[:] = told["sys_path"]
-    for name in told["preload"]:
-        __import__(name)
-    if told["later"]:
-        from isolate_fn._enforce import preload
-
-        preload.load_what_comes_later()
-    threads = len(os.listdir("/proc/self/task"))
-    if threads != 1:
-        raise RuntimeError(
-            f"preload={told['preload']!r} started {threads - 1} threads; a spawner that forks must have one "
-            "(set OPENBLAS_NUM_THREADS=1, OMP_NUM_THREADS=1 in env=..., or do not preload it)"
-        )
-    os.write(_CONTROL, b"+\n")
-    spawner.main(_CONTROL, told["idle_timeout"], told["namespaces"])
-
-
-def _inside() -> None:
-    """The worker of an isolate with fresh_exec, executed anew behind its walls."""
-    from isolate_fn._runtime import worker
-
-    worker.resume()
-
-
-def _exactly(count: int) -> bytes:
-    parts = b""
-    while len(parts) < count:
-        part = os.read(_CONTROL, count - len(parts))
-        if not part:
-            os._exit(0)
-        parts += part
-    return parts
-
-
 def _start() -> None:
     gc.disable()  # what is imported now stays
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    sys.path.append(__file__.rsplit("/", 3)[0])  # the caller gives an absolute path
     try:
-        {"1": _first_stage, "2": _second_stage, "3": _inside}[sys.argv[1]]()
+        _stage(sys.argv[1])
     except BaseException as failure:
         _report(failure)
-    os._exit(1)
+    posix._exit(1)
 
 
 if __name__ == "__main__":

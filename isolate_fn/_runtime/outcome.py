@@ -7,45 +7,51 @@ returned or raised comes from the worker.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 import signal
-from typing import TYPE_CHECKING, Any
+import socket
 
 from isolate_fn._runtime import ids
+from isolate_fn._runtime.explained import denied_in, explain, notice
 from isolate_fn._runtime.isolate import Isolate
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.report import Enforcement, Report
-from isolate_fn._transport.codec import decode
-from isolate_fn._transport.failures import rebuild
-from isolate_fn._transport.frames import Frame, Kind
-from isolate_fn._transport.received import NESTED
+from isolate_fn._transport.codec_decode import decode
+from isolate_fn._transport.frames import Frame, FrameReader, Kind
 from isolate_fn.errors import (
     CallRejected,
-    Crashed,
     InternalError,
     IsolationError,
     LimitExceeded,
     PolicyError,
     ResultRejected,
     SetupError,
-    SyscallDenied,
     TimedOut,
     TransportError,
 )
 
+_SAID = 1 << 20  # bytes of what a role says of a failure
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
     from isolate_fn._runtime.signature import Signature
+
+    T = TypeVar("T", bound=BaseException)
 
 
 def enforcement_of(isolate: Isolate, prepared: Prepared) -> Enforcement:
     """Return what is in force in this isolate, with what init and worker had to leave out."""
     from dataclasses import replace
 
+    without = prepared.plan.engine == "landlock"
     notes = [*(isolate.told.get("built") or [[]])[0], *((isolate.ready or {}).get("notes") or [])]
     return replace(
         prepared.enforcement,
-        uid=ids.host_uid(prepared.features, isolate.start.outer_id),
+        uid=isolate.start.outer_id if without else ids.host_uid(prepared.features, isolate.start.outer_id),
         dropped=(*prepared.enforcement.dropped, *dict.fromkeys(notes)),
     )
 
@@ -53,10 +59,11 @@ def enforcement_of(isolate: Isolate, prepared: Prepared) -> Enforcement:
 def report_of(isolate: Isolate, prepared: Prepared, *, output: Any = None) -> Report:
     """Return what is known about an isolate now; init's last numbers where it is gone."""
     output = output or isolate.output
+    isolate.hear_all()
     usage = isolate.usage
     return Report(
         enforcement=enforcement_of(isolate, prepared),
-        denied=None,
+        denied=denied_in(isolate, prepared),
         peak_memory=(isolate.group.peak() if isolate.group is not None else 0) or usage.get("peak_memory", 0),
         cpu_seconds=usage.get("cpu_seconds", 0.0),
         disk=usage.get("disk", 0),
@@ -69,6 +76,13 @@ def report_of(isolate: Isolate, prepared: Prepared, *, output: Any = None) -> Re
     )
 
 
+def report_now(isolate: Isolate, prepared: Prepared) -> Report:
+    """Return what is known about an isolate that is still there, by numbers of now."""
+    if isolate.status.fileno() >= 0:
+        isolate.ask_usage()
+    return report_of(isolate, prepared)
+
+
 def judge(answer: Frame, isolate: Isolate, prepared: Prepared, signature: Signature) -> Any:
     """Return the function's value, or raise its exception or why there is neither.
 
@@ -76,6 +90,17 @@ def judge(answer: Frame, isolate: Isolate, prepared: Prepared, signature: Signat
         ResultRejected, CallRejected, TransportError; LimitExceeded: a limit is behind the function's exception;
         Exception: the function's own.
     """
+    try:
+        value = _judge(answer, isolate, prepared, signature)
+    except Exception as error:
+        explain(error, isolate, prepared)
+        raise
+    if isolate.news:
+        notice(isolate, prepared)
+    return value
+
+
+def _judge(answer: Frame, isolate: Isolate, prepared: Prepared, signature: Signature) -> Any:
     limits = signature.limits
     if answer.kind is Kind.RESULT:
         if signature.trust:
@@ -85,6 +110,8 @@ def judge(answer: Frame, isolate: Isolate, prepared: Prepared, signature: Signat
         return decode(answer.json, answer.buffers, classes=signature.classes, limits=limits)
     if answer.kind is Kind.EXCEPTION:
         described = decode(answer.json, answer.buffers, classes=signature.classes, limits=limits)
+        from isolate_fn._transport.failures_rebuild import rebuild  # most calls return
+
         exception = rebuild(described, signature.exceptions)
         behind = _limit_behind(exception, isolate, prepared)
         if behind is not None:
@@ -96,6 +123,8 @@ def judge(answer: Frame, isolate: Isolate, prepared: Prepared, signature: Signat
 
 
 def _rejected(parts: Any) -> IsolationError:
+    from isolate_fn._transport.received import NESTED  # of the worker's side, and so otherwise not loaded here
+
     def text(name: str) -> str:
         from isolate_fn._transport.text import visible
 
@@ -116,23 +145,37 @@ def _limit_behind(exception: BaseException, isolate: Isolate, prepared: Prepared
     code = exception.errno if isinstance(exception, OSError) else None
     if code in (errno.ENOSPC, errno.EDQUOT):
         return full(isolate, prepared)
+    name = ""
     if code == errno.EFBIG and limits.file_size is not None:
-        return LimitExceeded("file_size", limits.file_size, limits.file_size, report_of(isolate, prepared))
+        name = "file_size"
+    elif code == errno.EFBIG and prepared.plan.engine == "landlock":
+        name = "rootfs_size"
     if code == errno.EMFILE:
-        return LimitExceeded("open_files", limits.open_files, limits.open_files, report_of(isolate, prepared))
+        name = "open_files"
     rules = prepared.plan.rules
     no_thread = type(exception) is RuntimeError and str(exception) == "can't start new thread"
     no_thread = no_thread and (rules is None or rules.threads)
     no_process = code == errno.EAGAIN and not getattr(exception, "filename", None)
     if no_thread or no_process:
-        return LimitExceeded("processes", limits.processes, limits.processes, report_of(isolate, prepared))
+        name = "processes"
     if type(exception) is MemoryError and limits.address_space is not None:
-        return LimitExceeded("address_space", limits.address_space, limits.address_space, report_of(isolate, prepared))
-    return None
+        name = "address_space"
+    if not name:
+        return None
+    return told_by("function", LimitExceeded(name, getattr(limits, name), None, report_now(isolate, prepared)))
+
+
+def told_by(who: str, error: LimitExceeded) -> LimitExceeded:
+    """Note who found that a limit was reached, and return the error."""
+    error.told_by = who
+    return error
 
 
 def full(isolate: Isolate, prepared: Prepared) -> LimitExceeded | None:
-    """Tell bytes from inodes by what init sees; a file system granted by a mount may be the full one instead."""
+    """Tell bytes from inodes by what init sees; a file system granted by a mount may be the full one instead.
+
+    Where init sees room left, the function may have removed its files since, or have made it up: that is its word then.
+    """
     usage = isolate.ask_usage()
     limits = prepared.terms.limits
     granted = any(
@@ -140,67 +183,41 @@ def full(isolate: Isolate, prepared: Prepared) -> LimitExceeded | None:
     )
     report = report_of(isolate, prepared)
     if usage.get("inodes_free", 1) == 0:
-        return LimitExceeded("rootfs_inodes", limits.rootfs_inodes, usage["inodes"], report)
+        return told_by("init", LimitExceeded("rootfs_inodes", limits.rootfs_inodes, usage["inodes"], report))
     if granted and usage.get("disk_free", 0) > 0:
         return None
-    return LimitExceeded("rootfs_size", limits.rootfs_size, max(usage.get("disk", 0), 0), report)
+    who = "init" if usage.get("disk_free", _ROOM) < _ROOM else "function"
+    return told_by(who, LimitExceeded("rootfs_size", limits.rootfs_size, max(usage.get("disk", 0), 0), report))
+
+
+_ROOM = 1 << 16  # bytes, below which a file system is full: some writes take no less
 
 
 def timed_out(timeout: float, isolate: Isolate, prepared: Prepared) -> TimedOut:
     """Return the error for a call that took too long; the isolate is killed by who raises it."""
-    isolate.ask_usage()
-    return TimedOut(timeout, report_of(isolate, prepared))
+    return _explained(TimedOut(timeout, report_now(isolate, prepared)), isolate, prepared)
 
 
 def too_much_output(isolate: Isolate, prepared: Prepared) -> LimitExceeded:
     """Return the error for an isolate that wrote too much."""
-    written = sum(isolate.output.counts) if isolate.output else 0
+    written = (sum(isolate.output.counts) if isolate.output else 0) + isolate.noticed
+    output, isolate.output = isolate.output, None  # or what comes on would keep init from being heard
+    isolate.ask_usage()
+    isolate.output = output
     return LimitExceeded("output", prepared.terms.limits.output, written, report_of(isolate, prepared))
+
+
+def _explained(error: T, isolate: Isolate, prepared: Prepared) -> T:
+    explain(error, isolate, prepared)
+    return error
 
 
 def ended(isolate: Isolate, prepared: Prepared) -> IsolationError:
     """Return why an isolate ended, or closed its channel, without an answer."""
-    report = report_of(isolate, prepared)
-    limits = prepared.terms.limits
-    limit = isolate.told.get("limit")
-    if isolate.group is not None and isolate.group.out_of_memory():
-        return LimitExceeded("memory", limits.memory or 0, isolate.group.peak() or limits.memory, report)
-    if limit == "memory":
-        return LimitExceeded("memory", limits.memory or 0, isolate.usage.get("memory", 0), report)
-    if limit == "cpu_time":
-        return LimitExceeded("cpu_time", limits.cpu_time or 0.0, isolate.usage.get("cpu_seconds", 0.0), report)
-    status = (isolate.told.get("end") or ["", None])[1]
-    if status is None:
-        if "end" in isolate.told:
-            return Crashed(signal.SIGKILL, None, "its init was killed from outside, or the spawner was", report)
-        return Crashed(None, None, "it closed its channel without an answer and lived on", report)
-    return _by_status(status, isolate, prepared, report)
+    from isolate_fn._runtime import deaths
 
-
-def _by_status(status: int, isolate: Isolate, prepared: Prepared, report: Report) -> IsolationError:
-    limits = prepared.terms.limits
-    if not os.WIFSIGNALED(status):
-        return Crashed(None, os.WEXITSTATUS(status), "it exited without an answer", report)
-    number = os.WTERMSIG(status)
-    if number == signal.SIGSYS:
-        return SyscallDenied("", (), None, None, report)
-    spent = isolate.usage.get("cpu_seconds", 0.0)
-    if limits.cpu_time is not None and (number == signal.SIGXCPU or spent >= limits.cpu_time):
-        return LimitExceeded("cpu_time", limits.cpu_time, spent, report)
-    if number == signal.SIGXFSZ and limits.file_size is not None:
-        return LimitExceeded("file_size", limits.file_size, limits.file_size, report)
-    return Crashed(number, None, "", report)
-
-
-_REMEDIES = {
-    "sources": "see that the source still exists and has not become a symbolic link since the first call",
-    "mounts": "see that the mount point exists inside the mount that covers it",
-    "user namespace": "the caller's user namespace must allow one more below it, with one id mapped",
-    "memory limit": "run where /proc is not masked or a cgroup is delegated, or leave Limits(memory=...) out",
-    "cgroup": "see that the delegated cgroup still exists",
-    "namespaces": "this user may create too few namespaces; see the sysctls user.max_*_namespaces",
-    "fork into a new pid namespace": "see the sysctl user.max_pid_namespaces and the limit on processes",
-}
+    deaths.take_the_rest(isolate)
+    return _explained(deaths.why(isolate, prepared, report_of(isolate, prepared)), isolate, prepared)
 
 
 def setup_failed(parts: Any) -> IsolationError:
@@ -214,6 +231,9 @@ def not_built(isolate: Isolate) -> IsolationError:
     failed = isolate.told.get("failed")
     if failed:
         return _step_failed(*failed)
+    said = _last_of_tools(isolate)
+    if said is not None and said.kind is Kind.SETUP_FAILED:
+        return setup_failed(json.loads(said.json))
     limit = isolate.told.get("limit")
     if limit:
         return SetupError(
@@ -230,15 +250,29 @@ def not_built(isolate: Isolate) -> IsolationError:
     )
 
 
+def _last_of_tools(isolate: Isolate) -> Frame | None:
+    """Return what the process that starts tools has said: it may fail, and end, before the worker does for the same reason."""
+    if isolate.tools is None:
+        return None
+    try:
+        return FrameReader(_SAID).feed(isolate.tools.recv(_SAID, socket.MSG_DONTWAIT))
+    except (OSError, TransportError):
+        return None
+
+
 def _before_the_call(error: InternalError) -> InternalError:
     error.ran = False
     return error
 
 
 def _step_failed(step: str, call: str, code: int, detail: str) -> SetupError | InternalError:
+    if not code and not call and "BlockingIOError" in detail:  # of fork(2), which does not name itself
+        call, code = "fork", errno.EAGAIN
     if not code and not call and step in ("worker", "init"):
         return _before_the_call(InternalError(f"{step}: {detail}"))
-    return SetupError(step, call or detail, code, _REMEDIES.get(step, f"{detail}; see docs/troubleshooting.md"))
+    from isolate_fn._runtime import refusal  # only where something failed
+
+    return SetupError(step, call or detail, code, refusal.of_step(step, call, code, detail))
 
 
 def too_big(error: TransportError, isolate: Isolate, prepared: Prepared) -> LimitExceeded | None:
@@ -246,4 +280,4 @@ def too_big(error: TransportError, isolate: Isolate, prepared: Prepared) -> Limi
     announced = getattr(error, "announced", None)
     if announced is None:
         return None
-    return LimitExceeded("result", prepared.terms.limits.result, announced, report_of(isolate, prepared))
+    return LimitExceeded("result", prepared.terms.limits.result, announced, report_now(isolate, prepared))

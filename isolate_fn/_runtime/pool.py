@@ -5,13 +5,13 @@ Nothing here is touched by importing or decorating. After a fork the child start
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import threading
 import time
 from collections import deque
 
-from isolate_fn._plan.orders import Start
 from isolate_fn._runtime import cgroup, ids, lifetime
 from isolate_fn._runtime.isolate import Isolate
 from isolate_fn._runtime.prepared import Prepared, SpawnerKey
@@ -22,9 +22,14 @@ _RETRIES = 2
 _MOST_AHEAD = 2
 _EASY = 8  # calls
 _SWEEP_SECONDS = 1.0
+_TOO_MANY = "raise the limit on open files (ulimit -n), seven for each call at a time, or make fewer calls at once"
 
-_Key = tuple[int, bytes]
-"""Identity of a plan, and the function that its isolates are meant for, as it is sent."""
+_Key = tuple[int, bytes, bytes]
+"""Identity of a plan, the function that its isolates are meant for, as it is sent, and the filter on top."""
+
+
+def _key(prepared: Prepared, function: bytes) -> _Key:
+    return id(prepared.plan), function, prepared.filter
 
 
 class Waiting:
@@ -58,8 +63,8 @@ class _Pool:
 
     def __init__(self) -> None:
         self.generation = lifetime.generation
-        self.lock = threading.Lock()
-        self.starting: dict[SpawnerKey, threading.Lock] = {}
+        self.lock = threading.RLock()
+        self.starting: dict[SpawnerKey, threading.RLock] = {}
         self.spawners: dict[SpawnerKey, SpawnerClient] = {}
         self.waiting: dict[_Key, Waiting] = {}
         self.swept = time.monotonic()
@@ -88,14 +93,26 @@ def start(prepared: Prepared, function: bytes = b"") -> Isolate:
         SetupError: the spawner could not be started.
     """
     _sweep(_pool())
+    try:
+        return _start(prepared, function)
+    except BaseException:
+        lifetime.stay_if_over()
+        raise
+
+
+def _start(prepared: Prepared, function: bytes) -> Isolate:
     for _ in range(_RETRIES):
         began = time.monotonic()
-        spawner = _spawner(prepared)
+        spawner = start_spawner(prepared)
         waited = time.monotonic() - began
-        uid, gid = ids.outer_ids(prepared.features)
-        remap = 0 if prepared.features.privileged and prepared.features.all_ids and uid != 0 else -1
         group = cgroup.make(prepared.cgroup, prepared.plan.memory) if prepared.cgroup else None
-        isolate = Isolate(prepared.plan, Start(0, uid, gid, remap, (), function), tools=prepared.tools, group=group)
+        ordered = ids.start_for(prepared, function)
+        try:
+            isolate = Isolate(prepared.plan, ordered, tools=prepared.tools, group=group)
+        except OSError as failure:
+            if group is not None:
+                group.remove()
+            raise SetupError("make an isolate's sockets and pipes", "", failure.errno or 0, _TOO_MANY) from failure
         try:
             roles, descriptors = isolate.ends_for_the_child()
             spawner.order(prepared.plan, isolate.start._replace(descriptors=roles), descriptors)
@@ -103,31 +120,46 @@ def start(prepared: Prepared, function: bytes = b"") -> Isolate:
             isolate.abandon()
             _forget(spawner)
             continue
+        except OSError as failure:  # such as ETOOMANYREFS of unix(7): too many descriptors are on their way
+            isolate.abandon()
+            raise SetupError("hand over an isolate's descriptors", "sendmsg", failure.errno or 0, _TOO_MANY) from failure
         except BaseException:
             isolate.abandon()
             raise
         finally:
             isolate.close_child_ends()
+        isolate.spawner = spawner
         isolate.stages |= {"spawner": waited, "start": time.monotonic() - isolate.created}
         return isolate
     raise SetupError("order an isolate", "sendmsg", 0, "the spawner ends as soon as it is started; is memory short?")
 
 
-def _spawner(prepared: Prepared) -> SpawnerClient:
+def has_spawner(prepared: Prepared) -> bool:
+    """Tell whether the spawner of this kind runs already; one that has ended is forgotten."""
+    known = _pool().spawners.get(prepared.spawner)
+    if known is None or known.alive():
+        return known is not None
+    _forget(known)
+    return False
+
+
+def start_spawner(prepared: Prepared) -> SpawnerClient:
     """Return the running spawner of this kind, started by exactly one thread."""
     pool = _pool()
     with pool.lock:
         known = pool.spawners.get(prepared.spawner)
         if known is not None:
             return known
-        starting = pool.starting.setdefault(prepared.spawner, threading.Lock())
+        starting = pool.starting.setdefault(prepared.spawner, threading.RLock())
     with starting:
         with pool.lock:
             known = pool.spawners.get(prepared.spawner)
         if known is None:
-            known = SpawnerClient(prepared.spawner, prepared.features)
+            started = SpawnerClient(prepared.spawner, prepared.features)
             with pool.lock:
-                pool.spawners[prepared.spawner] = known
+                known = pool.spawners.setdefault(prepared.spawner, started)
+            if known is not started:  # a signal handler made a call meanwhile, in this very thread
+                started.end()
         return known
 
 
@@ -141,7 +173,14 @@ def _forget(spawner: SpawnerClient) -> None:
 
 def take(prepared: Prepared, function: bytes = b"") -> Isolate:
     """Return an isolate for this function: a waiting one where there is one that lives, else a new one."""
-    waiting = _pool().waiting.get((id(prepared.plan), function))
+    return take_waiting(prepared, function) or start(prepared, function)
+
+
+def take_waiting(prepared: Prepared, function: bytes = b"") -> Isolate | None:
+    """Return an isolate that waits for a call of this function and lives, None where there is none."""
+    if prepared.grants:  # made for one call
+        return None
+    waiting = _pool().waiting.get(_key(prepared, function))
     while waiting is not None and waiting.isolates:
         try:
             isolate = waiting.isolates.popleft()
@@ -151,16 +190,16 @@ def take(prepared: Prepared, function: bytes = b"") -> Isolate:
         if time.monotonic() - isolate.idle_since < prepared.terms.idle_timeout and isolate.rested():
             return isolate
         isolate.end()
-    return start(prepared, function)
+    return None
 
 
 def waiting_for(prepared: Prepared, function: bytes = b"") -> Waiting:
     """Return where isolates of a plan wait that are meant for this function."""
     pool = _pool()
     with pool.lock:
-        known = pool.waiting.get((id(prepared.plan), function))
+        known = pool.waiting.get(_key(prepared, function))
         if known is None:
-            known = pool.waiting[id(prepared.plan), function] = Waiting(prepared)
+            known = pool.waiting[_key(prepared, function)] = Waiting(prepared)
         return known
 
 
@@ -200,12 +239,12 @@ def ahead(prepared: Prepared, function: bytes, *, behind: bool) -> int:
     """
     pool = _pool()
     with pool.lock:
-        more, easy = pool.haste.get((id(prepared.plan), function), (0, 0))
+        more, easy = pool.haste.get(_key(prepared, function), (0, 0))
         if behind:
             more, easy = min(more + 1, _MOST_AHEAD), 0
         elif more:
             more, easy = (more - 1, 0) if easy + 1 >= _EASY else (more, easy + 1)
-        pool.haste[id(prepared.plan), function] = (more, easy)
+        pool.haste[_key(prepared, function)] = (more, easy)
     return more
 
 
@@ -213,16 +252,14 @@ def top_up(prepared: Prepared, count: int, function: bytes = b"") -> None:
     """Order isolates until ``count`` are waiting; they are built while the caller goes on."""
     waiting = waiting_for(prepared, function)
     for _ in range(count - len(waiting.isolates)):
-        isolate = start(prepared, function)
-        isolate.prewarmed = True
-        give_back(waiting, isolate)
+        give_back(waiting, start(prepared, function))
 
 
-def close(prepared: Prepared) -> None:
-    """End the waiting isolates of a policy."""
+def close(prepared: Prepared, function: bytes | None = None) -> None:
+    """End the waiting isolates of a policy, or those of it that are meant for one function."""
     pool = _pool()
     with pool.lock:
-        keys = [key for key in pool.waiting if key[0] == id(prepared.plan)]
+        keys = [key for key in pool.waiting if key[0] == id(prepared.plan) and function in (None, key[1])]
         waiting = [pool.waiting.pop(key) for key in keys]
         for key in keys:
             pool.haste.pop(key, None)
@@ -237,10 +274,7 @@ def close_all() -> None:
         waiting, spawners = list(pool.waiting.values()), list(pool.spawners.values())
         pool.waiting.clear()
         pool.spawners.clear()
-    for each in waiting:
-        each.end()
-    for spawner in spawners:
-        spawner.end()
+    lifetime.end_all([*spawners, *waiting])
 
 
 def _in_child() -> None:
@@ -250,4 +284,12 @@ def _in_child() -> None:
         waiting.isolates.clear()
 
 
+def _at_exit() -> None:
+    """Leave a pool that can be used: callbacks registered before this module was imported come later, and may make calls."""
+    lifetime.over = True
+    with contextlib.suppress(SystemExit, KeyboardInterrupt):  # a signal asks for the end while it happens
+        close_all()
+
+
 os.register_at_fork(after_in_child=_in_child)
+atexit.register(_at_exit)

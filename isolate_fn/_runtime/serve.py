@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import pickle
-import sys
+from _pickle import loads  # the module without the underscore imports what it has in Python as well
 from collections.abc import Callable, Sequence
-from typing import Any
+from marshal import loads as unmarshal
 
 from isolate_fn._enforce.scene import StepFailed
 from isolate_fn._plan.orders import Narrowing
-from isolate_fn._sys import calls
+from isolate_fn._runtime import asides, messages, rehearsal
+from isolate_fn._runtime.flushing import flush
 from isolate_fn._transport.channel import WorkerChannel
-from isolate_fn._transport.codec_encode import encode
+from isolate_fn._transport.codec_encode import encode, encode_short
 from isolate_fn._transport.failures_describe import describe
 from isolate_fn._transport.frames import Kind
-from isolate_fn._transport.received import NESTED, load_arguments, load_function
-from isolate_fn._transport.small_frames import NOT_KEPT
+from isolate_fn._transport.json_text import dump_ascii
+from isolate_fn._transport.received import AWAITED, NESTED, PLAIN, load_arguments, load_function
+from isolate_fn._transport.small_frames import NOT_KEPT, split_small
 from isolate_fn.errors import CallRejected, PolicyError, ResultRejected
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from isolate_fn._transport.lent import Lending
 
 _current: list[Callable[..., Any] | None] = [None]
 """The function of the last call."""
@@ -29,12 +34,21 @@ _functions: dict[int, Callable[..., Any]] = {}
 _expected: dict[bytes, Callable[..., Any] | CallRejected] = {}
 """The function loaded ahead of its call, or why it could not be."""
 
-_words: dict[bytes, tuple[bool, bool, bool]] = {}
-"""What a call says beside function and arguments, by its text: (trust_result, encoders, last)."""
+_words: dict[bytes, tuple[bool, bool, bool, Any]] = {
+    dump_ascii({"trust_result": trust, "encoders": encoders, "last": last}): (trust, encoders, last, None)
+    for trust in (False, True)
+    for encoders in (False, True)
+    for last in (False, True)
+}
+"""What a call says beside function and arguments, by its text."""
+
+_NOTHING_SPECIAL = (False, False, False, None)
+_MOST_KNOWN, _MOST_WORDS = 256, 64
+_known: dict[bytes, tuple[Callable[..., Any], int]] = {}
+"""Function, and length of the whole, of calls by the bytes before their arguments."""
 
 _rules: list[Narrowing] = []
 """What the next call has to take before its arguments are read; empty once it is in force."""
-
 
 narrowed = False
 """True once rules of the user's are in force."""
@@ -46,7 +60,16 @@ serving = False
 def runs(function: Callable[..., Any]) -> bool:
     """True when the call that this worker serves is one of this function."""
     plain = getattr(function, "__func__", function)
-    return _current[0] is not None and _current[0] in (function, plain)
+    current = _current[0]
+    return current is not None and getattr(current, "__func__", current) in (function, plain)
+
+
+def runs_instead(function: Callable[..., Any]) -> None:
+    """Say that what this worker was called for runs another function, whose recursion is then no nested isolation."""
+    from isolate_fn._transport import received
+
+    _current[0] = function
+    received._running[:] = [function]
 
 
 def serve(channel: WorkerChannel, rules: Narrowing | None = None, function: bytes = b"") -> None:
@@ -63,54 +86,128 @@ def serve(channel: WorkerChannel, rules: Narrowing | None = None, function: byte
     _rules[:] = [rules] if rules is not None else []
     if function:
         _expect(function)
-    while (received := channel.receive()) is not None:
-        last = _answer(channel, *received)
-        del received  # its buffers are the arguments of a call that is over
-        if last:
+        if rules is None and not asides.observer and rehearsal.nobody_calls(channel):
+            _rehearse()
+    head = 0  # bytes before the arguments of the last call
+    while (read := channel.read()) is not None:
+        data, ancillary = read
+        known = _known.get(data[:head])
+        if known is not None and known[1] == len(data) and not ancillary:
+            _answer_known(channel, known[0], data[head:])
+            continue
+        small = None if ancillary else split_small(data)
+        received = small or channel.complete(data, ancillary)
+        if received is None or _answer(channel, *received):
             break
+        if small is not None:
+            head = _know(data, *small)
+        del read, data, received  # its buffers are the arguments of a call that is over
+
+
+def _rehearse() -> None:
+    _expected[rehearsal.PART] = rehearsal.nothing
+    rehearsal.rehearse(next(iter(_words)), _answer)
+    _current[0] = None
+
+
+def _know(data: bytes, words: bytes, buffers: Sequence[bytes]) -> int:
+    """Keep how a call began, where the next one that begins alike differs in its arguments only; return the bytes of it."""
+    head = len(data) - len(buffers[1])
+    function = _functions.get(buffers[0][0]) if len(buffers[0]) == 1 else None
+    if function is not None and _words[words] == _NOTHING_SPECIAL and not _rules:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[data[:head]] = function, len(data)
+    return head
+
+
+def _answer_known(channel: WorkerChannel, function: Callable[..., Any], arguments: bytes) -> None:
+    """Answer a call that began like an earlier one: nothing but its arguments is looked at."""
+    _current[0] = function
+    short = b""
+    asides.begin(channel)
+    try:
+        if arguments[0] == PLAIN:
+            value = function(*unmarshal(arguments))  # noqa: S302 - the caller's own data
+        else:
+            args, kwargs = load_arguments(arguments)
+            value = function(*args, **kwargs)
+        short = encode_short(value)
+        kind, (body, memory) = Kind.RESULT, (short, []) if short else encode(value)
+    except BaseException as error:
+        kind, body, memory = _failed(error)
+    flush()
+    asides.over()
+    if short:
+        channel.send_short(short)
+    else:
+        channel.send(kind, body, memory)
 
 
 def _answer(channel: WorkerChannel, words: bytes, buffers: Sequence[bytes | memoryview]) -> bool:
     """Answer one call; return whether it was the last."""
-    trusted, encoders, last = _words.get(words) or _read_words(words)
+    trusted, encoders, last, levels = _words.get(words) or _read_words(words)
+    asides.begin(channel)
+    lent = _lending(channel) if channel.lent else None
     try:
         part = buffers[0]
         function = _current[0] = _functions[part[0]] if len(part) == 1 else _new_function(part)
+        if levels is not None or len(part) > 1:
+            messages.install(levels)
         if _rules:
             _narrow(_rules[0], function)
             _rules.clear()  # not where that failed: no call may run without them
-        if len(buffers) == 2:
-            args, kwargs = load_arguments(buffers[1])
-            value = function(*args, **kwargs)
-            kind, (body, memory) = Kind.RESULT, _dump(value) if trusted else encode(value)
-        else:
-            registered = pickle.loads(buffers[1]) if encoders else None  # noqa: S301 - the caller's own functions
-            first = 2 if encoders else 1
-            args, kwargs = load_arguments(buffers[first], buffers[first + 1 :])
-            value = function(*args, **kwargs)
-            kind, (body, memory) = Kind.RESULT, _dump(value) if trusted else encode(value, registered=registered)
-    except ResultRejected as rejected:
-        parts = {"type_name": rejected.type_name, "where": rejected.where, "remedy": rejected.remedy}
-        kind, body, memory = Kind.REJECTED, json.dumps(parts).encode(), []
-    except CallRejected as rejected:
-        remedy = rejected.remedy
-        if narrowed:
-            remedy += "; under rules= import it in the function's own module, or permit imports: Interpreter()"
-        parts = {"what": rejected.what, "problem": rejected.problem, "remedy": remedy}
-        kind, body, memory = Kind.REJECTED, json.dumps(parts).encode(), []
-    except PolicyError as refused:
-        kind, body, memory = _nested(refused) or _describe(refused)
-    except BaseException as error:  # the function's own, SystemExit and KeyboardInterrupt included
-        kind, body, memory = _describe(error)
-    _flush()
+        registered = loads(buffers[1]) if encoders else None
+        first = 2 if encoders else 1
+        args, kwargs = load_arguments(buffers[first], buffers[first + 1 :])
+        value = function(*args, **kwargs)
+        kind, (body, memory) = Kind.RESULT, _dump(value) if trusted else encode(value, registered=registered)
+        if lent is not None:
+            lent.give_back()
+    except BaseException as error:
+        kind, body, memory = _failed(error)
+    if lent is not None:
+        lent.close()
+    flush()
+    asides.over()
     channel.send(kind, body, memory)
     # After anything else the caller may still ask what the isolate uses: a full file system is told by its numbers.
     return last and kind is Kind.RESULT
 
 
-def _read_words(words: bytes) -> tuple[bool, bool, bool]:
+def _lending(channel: WorkerChannel) -> Lending:
+    from isolate_fn._transport.lent import Lending  # few calls have any
+
+    channel.lent, descriptors = [], channel.lent
+    return Lending(descriptors)
+
+
+def _failed(error: BaseException) -> tuple[Kind, bytes, list[Any]]:
+    """Tell why a call has no value: it was refused, or the function raised, SystemExit and KeyboardInterrupt included."""
+    if isinstance(error, ResultRejected):
+        return _refused(type_name=error.type_name, where=error.where, remedy=error.remedy)
+    if isinstance(error, CallRejected):
+        remedy = error.remedy
+        if narrowed:
+            remedy += "; under rules= import it in the function's own module, or permit imports: Interpreter()"
+        return _refused(what=error.what, problem=error.problem, remedy=remedy)
+    if isinstance(error, PolicyError) and error.field == NESTED:
+        # That isolates do not nest is told by the right error: no other one of ours leaves an isolate as itself.
+        return _refused(field=error.field, problem=error.problem, remedy=error.remedy)
+    return _describe(error)
+
+
+def _refused(**parts: Any) -> tuple[Kind, bytes, list[Any]]:
+    return Kind.REJECTED, dump_ascii(parts), []
+
+
+def _read_words(words: bytes) -> tuple[bool, bool, bool, Any]:
+    import json  # only where the caller has set levels of its logs
+
     told = json.loads(words)
-    read = _words[words] = (told["trust_result"], told["encoders"], told["last"])
+    if len(_words) > _MOST_WORDS:
+        _words.clear()
+    read = _words[words] = (told["trust_result"], told["encoders"], told["last"], told.get("levels"))
     return read
 
 
@@ -119,20 +216,29 @@ def _new_function(part: bytes | memoryview) -> Callable[..., Any]:
     expected = _expected.pop(bytes(part[1:]), None) if _expected else None
     if isinstance(expected, CallRejected):
         raise expected
-    function = expected or load_function(memoryview(part)[1:])
+    function = expected or _load(memoryview(part)[1:])
     if part[0] != NOT_KEPT:
         _functions[part[0]] = function
     return function
 
 
+def _load(part: bytes | memoryview) -> Callable[..., Any]:
+    """Load a function; what would return a coroutine is made to return what that does."""
+    if part[0] != AWAITED:
+        return load_function(part)
+    from isolate_fn._runtime.awaiting import Awaited  # it has asyncio
+
+    return Awaited(load_function(part[1:]))
+
+
 def _expect(part: bytes) -> None:
     """Load a function ahead of its call; why that fails is for the call to tell."""
     try:
-        _expected[part] = load_function(part)
+        _expected[part] = _load(part)
     except CallRejected as rejected:
         _expected[part] = rejected
-    except BaseException:  # the call tries again, and tells what comes of it
-        return
+    except BaseException:
+        return  # the call tries again, and tells what comes of it
 
 
 def _narrow(rules: Narrowing, function: Callable[..., Any]) -> None:
@@ -148,7 +254,7 @@ def _narrow(rules: Narrowing, function: Callable[..., Any]) -> None:
 
     from isolate_fn._enforce import preload
     from isolate_fn._enforce.narrowing import narrow
-
+    from isolate_fn._transport import fed  # noqa: F401 - an iterator among the arguments is rebuilt by it
     preload.load_what_comes_later()
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     if code is not None:
@@ -174,31 +280,3 @@ def _describe(error: BaseException) -> tuple[Kind, bytes, list[Any]]:
         text = f"{type(error).__qualname__}, which cannot be described: {type(failure).__qualname__}"
         encoded = encode(describe(RuntimeError(text)))
     return Kind.EXCEPTION, encoded.json, encoded.buffers
-
-
-def _nested(refused: PolicyError) -> tuple[Kind, bytes, list[Any]] | None:
-    """Tell the caller by the right error that isolates do not nest: no other one of ours leaves an isolate as itself."""
-    if refused.field != NESTED:
-        return None
-    parts = {"field": refused.field, "problem": refused.problem, "remedy": refused.remedy}
-    return Kind.REJECTED, json.dumps(parts).encode(), []
-
-
-def _flush() -> None:
-    """Push out what the function printed before its answer, so that the caller finds it when the answer is there."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        calls.flush_stdio()
-    except (OSError, ValueError, AttributeError):  # the function closed or replaced one
-        for flush in (_flush_stdout, _flush_stderr, calls.flush_stdio):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                flush()
-
-
-def _flush_stdout() -> None:
-    sys.stdout.flush()
-
-
-def _flush_stderr() -> None:
-    sys.stderr.flush()

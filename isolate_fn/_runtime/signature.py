@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from types import FunctionType
-from typing import Any
 
+from isolate_fn._frozen import dataclass
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._transport.calls import FunctionRef, dump, function_part
-from isolate_fn._transport.codec import ClassTable, DecodeLimits
-from isolate_fn._transport.failures import ExceptionTable
+from isolate_fn._transport.codec_types import DecodeLimits
+from isolate_fn._transport.exception_table import ExceptionTable
+from isolate_fn._transport.registry import ClassTable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

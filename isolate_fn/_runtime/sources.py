@@ -7,9 +7,9 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from isolate_fn._enforce.trees import unescape
+from isolate_fn._frozen import dataclass
 from isolate_fn._plan.mounts import CodeRoot, Mount, Policy, ResolvedSource, is_within
 from isolate_fn._plan.orders import MountOrder
 from isolate_fn._runtime import discover_project
@@ -22,7 +22,8 @@ _LOOKED_AT = 1000
 _SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/sbin", "/usr", "/var/spool/cron")
 
 
-class Resolution(NamedTuple):
+@dataclass(frozen=True)
+class Resolution:
     """What was found.
 
     Attributes:
@@ -51,7 +52,7 @@ def resolve_sources(policy: Policy) -> Resolution:
     warnings: list[str] = []
     dropped: list[str] = []
     for index, mount in enumerate(policy.mounts):
-        source = _resolve(f"mounts[{index}]", mount) if mount.source else None
+        source = resolve_source(f"mounts[{index}]", mount) if mount.source else None
         sources.append(source)
         if source is not None:
             warnings += _socket_warnings(f"mounts[{index}] {mount!r}", source)
@@ -66,7 +67,8 @@ def check_mount_points(orders: Sequence[MountOrder]) -> None:
     It cannot be made: a read-only mount allows it not, and a writable one would get it outside as well.
 
     Raises:
-        PolicyError: a mount point is missing, or a directory where a file is needed or the other way round.
+        PolicyError: a mount point is missing, lies behind a symbolic link, or is a directory where a file is needed or the
+            other way round.
     """
     for index, order in enumerate(orders):
         if not order.granted or order.kind not in ("bind", "tmpfs", "device"):
@@ -76,8 +78,15 @@ def check_mount_points(orders: Sequence[MountOrder]) -> None:
             continue
         place = outer.source + order.destination.removeprefix(outer.destination)
         wanted = order.kind == "tmpfs" or (order.kind == "bind" and order.is_directory)
+        kind = "directory" if wanted else "file"
+        if outer.granted and os.path.realpath(place) != place:  # nobody follows it there, see trees.place
+            raise PolicyError(
+                order.origin.partition(" ")[0],
+                f"{order.origin.partition(' ')[2]} lies in {outer.origin}, where a symbolic link is on the way to {place!r}",
+                # Not what it leads to: who could write there may have made it.
+                f"put a {kind} where the link is, or leave this mount out where the other shows what you need",
+            )
         if not os.path.exists(place) or os.path.isdir(place) != wanted:
-            kind = "directory" if wanted else "file"
             raise PolicyError(
                 order.origin.partition(" ")[0],
                 f"{order.origin.partition(' ')[2]} lies in {outer.origin}, where no {kind} {place!r} exists",
@@ -104,7 +113,19 @@ def code_roots() -> tuple[CodeRoot, ...]:
     return tuple(root for root in resolved if root.path != "/" or not root.deep)
 
 
-def _resolve(field: str, mount: Mount) -> ResolvedSource | None:
+def resolve_source(field: str, mount: Mount) -> ResolvedSource | None:
+    """Look at one source.
+
+    Args:
+        field: what an error names.
+        mount: whose.
+
+    Returns:
+        None for an optional one that does not exist.
+
+    Raises:
+        PolicyError: it is missing (and not optional), cannot be reached, or is of the wrong kind.
+    """
     try:
         path = os.path.realpath(mount.source, strict=True)
         mode = os.stat(path).st_mode
@@ -118,7 +139,7 @@ def _resolve(field: str, mount: Mount) -> ResolvedSource | None:
         )
         raise PolicyError(field, f"the source of {mount!r} {problem}", remedy) from None
     kind = _kind(field, mount, path, mode)
-    code = _code(path, kind) if mount.word == "rw" else ""
+    code = code_of(path, kind) if mount.word == "rw" else ""
     return ResolvedSource(path, kind, code)
 
 
@@ -188,7 +209,7 @@ def _is_socket(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _code(path: str, kind: str) -> str:
+def code_of(path: str, kind: str) -> str:
     """Say why the parent could later run what is written to ``path``, as far as entries tell."""
     entries = _top(path) if kind == "directory" else []
     names = {entry.name for entry in entries}

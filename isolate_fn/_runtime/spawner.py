@@ -9,24 +9,28 @@ file tree itself, in a mount namespace that it enters for that and leaves again 
 
 from __future__ import annotations
 
-import array
-import gc
+import _signal  # type: ignore[import-not-found]
+import _socket  # it and the one above: what they are named after makes their numbers enums, which the first call waits for
+import marshal
 import os
-import pickle
 import select
-import signal
-import socket
+import struct
 import sys
-from typing import Any, NoReturn
 
 from isolate_fn._enforce import limits
 from isolate_fn._enforce.scene import Scene, StepFailed, carry_out
 from isolate_fn._enforce.sequence import SPAWNER_BUILDS
-from isolate_fn._plan.orders import Plan, Start
+from isolate_fn._plan.orders import Plan, Start, plan_of, start_of, with_grants
 from isolate_fn._runtime import template
 from isolate_fn._runtime.control import HEADER, PLAN, START
+from isolate_fn._runtime.loading import IDLE, Loading
+from isolate_fn._runtime.supervision import Supervision
 from isolate_fn._sys import calls
 from isolate_fn._sys import constants as k
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 MOST_DESCRIPTORS = 8
 
@@ -42,30 +46,41 @@ class Spawner:
         control: descriptor of the stream socket to the caller.
         idle_timeout: seconds without an isolate and without a request after which it ends.
         namespaces: CLONE_NEW* flags of those that it enters for an isolate, and has of its own to go back to.
+        loading: what it has loaded.
     """
 
-    def __init__(self, control: int, idle_timeout: float, namespaces: int) -> None:
-        self.control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, control)
+    def __init__(self, control: int, idle_timeout: float, namespaces: int, loading: Loading) -> None:
+        self.control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, control)
+        self.loading = loading
+        self.started = 0
         self.idle_timeout = idle_timeout
         self.plans: dict[int, Plan] = {}
         self.isolates: set[int] = set()
+        self.poll = select.poll()
+        self.supervision = Supervision(self.poll)
         self.templates: dict[int, template.Template] = {}
+        self.keep_namespaces(namespaces)
+        self.wake, wake_there = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        _signal.set_wakeup_fd(wake_there, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
+
+    def keep_namespaces(self, namespaces: int) -> None:
+        """Hold our own namespaces by descriptor, to go back to."""
         self.own_namespaces = {
             kind: os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for kind, name in _NAMESPACES.items()
         }
         self.short_stays = tuple(kind for kind in (k.CLONE_NEWNET, k.CLONE_NEWIPC, k.CLONE_NEWUTS) if namespaces & kind)
-        self.wake, wake_there = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake_there, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
 
     def serve(self) -> None:
-        """Handle requests until the caller is gone or nothing was asked for long enough."""
-        poll = select.poll()
+        """Handle requests until the caller is gone or nothing was asked for long enough; load more when there is time."""
+        poll = self.poll
         poll.register(self.control.fileno(), select.POLLIN)
         poll.register(self.wake, select.POLLIN)
         while True:
-            wait = None if self.isolates else self.idle_timeout * 1000
-            events = dict(poll.poll(wait))
+            if not self.loading.complete and not poll.poll(IDLE):
+                self.loading.often()
+                continue
+            events = dict(poll.poll(None if self.isolates else self.idle_timeout * 1000))
             if not events:
                 return
             if self.wake in events:
@@ -75,6 +90,7 @@ class Spawner:
                     self._handle(*self._receive())
                 except CallerGone:
                     return
+            self.supervision.hear(events)
 
     def _reap(self) -> None:
         try:
@@ -83,20 +99,25 @@ class Spawner:
         except BlockingIOError:
             pass
         try:
-            while (ended := os.waitpid(-1, os.WNOHANG)[0]) > 0:
-                self.isolates.discard(ended)
+            while (waited := os.waitpid(-1, os.WNOHANG))[0] > 0:
+                self.isolates.discard(waited[0])
+                self.supervision.forget(waited[0])
+                self.ended(*waited)
         except ChildProcessError:
             self.isolates.clear()
 
+    def ended(self, pid: int, status: int) -> None:
+        """A child has ended. With a pid namespace of its own, all of its isolate has."""
+
     def _receive(self) -> tuple[int, Any, list[int]]:
         """Read one message; descriptors travel with its first byte."""
-        space = socket.CMSG_SPACE(4 * MOST_DESCRIPTORS)
-        data, ancillary, _, _ = self.control.recvmsg(HEADER.size, space, socket.MSG_CMSG_CLOEXEC)
+        space = _socket.CMSG_SPACE(4 * MOST_DESCRIPTORS)
+        data, ancillary, _, _ = self.control.recvmsg(HEADER.size, space, _socket.MSG_CMSG_CLOEXEC)
         descriptors: list[int] = []
         for _, _, content in ancillary:
-            descriptors.extend(array.array("i", content))
+            descriptors.extend(struct.unpack(f"{len(content) // 4}i", content))
         kind, length = HEADER.unpack(data + self._exactly(HEADER.size - len(data)))
-        return kind, pickle.loads(self._exactly(length)), descriptors  # noqa: S301 - the caller is trusted
+        return kind, marshal.loads(self._exactly(length)), descriptors  # noqa: S302 - the caller is trusted
 
     def _exactly(self, count: int) -> bytes:
         parts = []
@@ -112,35 +133,58 @@ class Spawner:
         try:
             if kind == PLAN:
                 number, plan = body
-                self.plans[number] = plan
+                self.plans[number] = plan_of(plan)
                 for old in [known for known in self.plans if known < number - _PLANS_KEPT]:
                     del self.plans[old]
             elif kind == START:
-                self._start(body, descriptors)
+                start = start_of(body)
+                self.start(start, dict(zip(start.descriptors, descriptors, strict=True)))
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _start(self, start: Start, descriptors: list[int]) -> None:
+    def start(self, start: Start, by_role: dict[str, int]) -> None:
         """Fork one isolate. Its failures are told by itself; failures here close its sockets, which the caller sees."""
-        by_role = dict(zip(start.descriptors, descriptors, strict=True))
-        scene = Scene(self.plans[start.plan_id], start, by_role)
+        plan = with_grants(self.plans[start.plan_id], start.grants, start.grant_rules)
+        scene = Scene(plan, start, by_role)
+        doors = list(self.supervision.door() if plan.listen or plan.learning else ())
         try:
+            if doors:
+                by_role["denials"] = doors[1].fileno()
+            if self.started == _FEW:
+                self.loading.often()  # many will follow
+            self.started += 1
             by_role["template"] = self._template(start)
+            self.loading.needed()
+            if start.grants:
+                self.loading.paths()
             try:
                 self._build(scene)
-                self._fork(scene)
+                pid = self._fork(scene)
+                if doors:
+                    self.listen(pid, scene, doors[0])
+                    del doors[0]
             finally:
                 # The next child shall be born in our own again: a second unshare of the pid namespace would be EINVAL.
                 self._go_back(k.CLONE_NEWPID, *self.short_stays)
         except StepFailed as failure:
-            _say_failed(by_role["status"], failure.step, failure.call, failure.code, failure.detail)
+            say_failed(by_role["status"], failure.step, failure.call, failure.code, failure.detail)
         except OSError as failure:
             step = "fork into a new pid namespace"
             call = failure.filename or "pidfd_open or fork"  # the two that do not name themselves
-            _say_failed(by_role["status"], step, str(call), failure.errno or 0, str(failure.strerror))
+            say_failed(by_role["status"], step, str(call), failure.errno or 0, str(failure.strerror))
         finally:
             scene.close()
+            for door in doors:
+                door.close()
+
+    def listen(self, pid: int, scene: Scene, door: _socket.socket) -> None:
+        """Hear of what the filters of an isolate deny, from now until its init ends."""
+        plan, start = scene.plan, scene.start
+        roles = len(plan.roles) if plan.rules is None else 0
+        learning = plan.learning and (plan.learning, (start.outer_id, start.outer_group))
+        status = scene.descriptors["status"]
+        self.supervision.watch(pid, status, door, roles, fresh_exec=plan.fresh_exec, learning=learning)
 
     def _build(self, scene: Scene) -> None:
         """Make what one isolate has of its own, and be back in our own mount namespace whatever happens."""
@@ -157,19 +201,27 @@ class Spawner:
         except OSError:
             os._exit(1)
 
-    def _fork(self, scene: Scene) -> None:
+    def _fork(self, scene: Scene) -> int:
         """Fork init as PID 1 of a new pid namespace, and introduce it: kills by a handle cannot hit a reused pid."""
         # What it tells of the host's directories is of no use inside; emptied there, it would be copied first.
         sys.path_importer_cache.clear()
         calls.unshare(k.CLONE_NEWPID)
         pid = os.fork()
         if pid == 0:
-            self._become(scene)
+            self.become(scene)
+        self.introduce(pid, scene)
+        return pid
+
+    def introduce(self, pid: int, scene: Scene) -> None:
+        """Send the caller a handle of init, with which it cannot hit another process."""
         self.isolates.add(pid)
         handle = os.pidfd_open(pid)
         try:
-            with _borrowed(scene.descriptors["status"]) as status:
-                socket.send_fds(status, [b'{"hello": 1}'], [handle])  # Python ignores SIGPIPE
+            status = _borrowed(scene.descriptors["status"])
+            try:
+                rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", handle))
+                status.sendmsg([b'{"hello": 1}'], [rights])  # Python ignores SIGPIPE
+            finally:
                 status.detach()
         finally:
             os.close(handle)
@@ -180,25 +232,30 @@ class Spawner:
         while len(self.templates) >= _TEMPLATES_KEPT:
             os.close(self.templates.pop(next(iter(self.templates))).namespace)
         try:
-            known = template.current(known, self.plans[start.plan_id], start)
+            known = template.current(known, self.plans[start.plan_id], start, self.loading.needed)
         finally:
             if known is not None:
                 self.templates[start.plan_id] = known
         return known.namespace
 
-    def _become(self, scene: Scene) -> NoReturn:
+    def become(self, scene: Scene) -> NoReturn:
+        """Become init, in the child."""
         try:
             self.control.close()
-            signal.set_wakeup_fd(-1)
-            from isolate_fn._runtime import init
-
-            init.run(scene)
+            _signal.set_wakeup_fd(-1)
+            self.run_init(scene)
         finally:
             os._exit(1)
 
+    def run_init(self, scene: Scene) -> NoReturn:
+        """Build the isolate and stay until it ends."""
+        from isolate_fn._runtime import init
 
-def _borrowed(descriptor: int) -> socket.socket:
-    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, descriptor)
+        init.run(scene)
+
+
+def _borrowed(descriptor: int) -> _socket.socket:
+    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, descriptor)
 
 
 _NAMESPACES = {
@@ -210,31 +267,25 @@ _NAMESPACES = {
 }
 _PLANS_KEPT = 256
 _TEMPLATES_KEPT = 64
+_FEW = 2  # isolates for which it does not pay to load what they are only likely to import
 
 
-def _say_failed(status: int, *parts: object) -> None:
-    import json
+def say_failed(status: int, *parts: object) -> None:
+    """Tell the caller that an isolate could not be built."""
+    from isolate_fn._transport.json_text import dump_ascii
 
     try:
-        os.write(status, json.dumps({"failed": parts}).encode())
+        os.write(status, dump_ascii({"failed": parts}))
     except OSError:
         pass
 
 
-def main(control: int, idle_timeout: float, namespaces: int) -> NoReturn:
-    """Run a spawner on an inherited descriptor. The caller's modules to preload are imported by the launcher."""
+def main(control: int, idle_timeout: float, namespaces: int, loading: Loading) -> NoReturn:
+    """Run a spawner on an inherited descriptor. The caller's modules to preload are imported before."""
     code = 1
     try:
-        # Loaded once, shared by every fork: an import in each isolate costs more than the isolate.
-        from isolate_fn._runtime import init, serve, worker  # noqa: F401
-        from isolate_fn._transport import codec_encode, failures_describe  # noqa: F401
-
-        # A collection in a fork would touch, and so copy, every page of what is shared.
-        gc.collect()
-        gc.freeze()
-        gc.disable()
         limits.to_the_background()
-        Spawner(control, idle_timeout, namespaces).serve()
+        Spawner(control, idle_timeout, namespaces, loading).serve()
         code = 0
     finally:
         os._exit(code)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
-import pickle
+import marshal
 import select
-import signal
 import socket
 import threading
 import time
 from collections.abc import Sequence
 
-from isolate_fn._plan.orders import Plan, Start
+from isolate_fn._plan.orders import Plan, Start, plain
 from isolate_fn._runtime import launch, lifetime
 from isolate_fn._runtime.control import HEADER, PLAN, START
 from isolate_fn._runtime.prepared import SpawnerKey
@@ -21,11 +19,21 @@ from isolate_fn._sys.features import Features
 from isolate_fn.errors import InternalError, SetupError, Unsupported
 
 START_SECONDS = 60.0
+_ONE_PACKET = 1 << 14
 _PLANS_KEPT = 200  # fewer than the spawner keeps
 
 
 class SpawnerGone(Exception):
     """The spawner ended between two orders; start another."""
+
+
+def killed_for_memory() -> int | None:
+    """Return how many processes the kernel has killed for want of memory since it started, None where it does not tell."""
+    try:
+        with open("/proc/vmstat", "rb") as file:
+            return int(file.read().rpartition(b"\noom_kill ")[2].split(None, 1)[0])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 class SpawnerClient:
@@ -35,6 +43,9 @@ class SpawnerClient:
         key: what makes it different from others.
         features: of this kernel; decides whether it needs a user namespace of its own.
 
+    Attributes:
+        short_of_memory: how many processes the kernel had killed for want of memory when it started.
+
     Raises:
         Unsupported: this machine does not let us build namespaces; says why and what to do.
         SetupError: it could not be started.
@@ -42,36 +53,44 @@ class SpawnerClient:
 
     def __init__(self, key: SpawnerKey, features: Features) -> None:
         self.key = key
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.numbers: dict[int, tuple[int, Plan]] = {}
         self.count = 0
-        launched = launch.take(launch.LaunchKey(key.interpreter, key.environment, features.privileged, key.namespaces))
+        self._torn = False
+        mode = launch.mode_of(key.engine, privileged=features.privileged)
+        launched = launch.take(launch.LaunchKey(key.interpreter, key.environment, mode, key.namespaces))
         self.control, self.first_stage = launched.control, launched.first_stage
         lifetime.hold(self)
         try:
             self._tell()
-            self._await_greeting(features)
+            self.short_of_memory = killed_for_memory()  # while it starts
+            greeting = self._await_greeting()
+            launched.collect(kill=not greeting)
+            if greeting != b"+\n":
+                raise _why(greeting.decode("utf-8", "replace"), features)
         except BaseException:
-            self.abandon()
+            launched.end()
             raise
+        lifetime.let_go(launched)
 
     def _tell(self) -> None:
         """Tell it what is not for its argument vector, which others can read."""
-        told = pickle.dumps(
+        told = marshal.dumps(
             {
-                "sys_path": list(self.key.sys_path),
-                "preload": self.key.preload,
-                "idle_timeout": self.key.idle_timeout,
-                "namespaces": self.key.namespaces,
+                "sys_path": list(plain(self.key.sys_path)),
+                "preload": plain(self.key.preload),
+                "idle_timeout": plain(self.key.idle_timeout),
+                "namespaces": plain(self.key.namespaces),
                 "later": self.key.later,
+                "engine": self.key.engine,
             }
         )
         # The other end may be dead already; its last words are read below.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.control.sendall(len(told).to_bytes(4, "little") + told)
 
-    def _await_greeting(self, features: Features) -> None:
-        """Wait until it says that it is ready, or why not; then collect the first stage, our only child."""
+    def _await_greeting(self) -> bytes:
+        """Wait until it says that it is ready, or why not; nothing where it ends, or takes too long."""
         line = b""
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
@@ -86,13 +105,7 @@ class SpawnerClient:
             if not part:
                 break
             line += part
-        with contextlib.suppress(ChildProcessError):  # the caller's own SIGCHLD handling may have been faster
-            if not line:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.first_stage, signal.SIGKILL)
-            os.waitpid(self.first_stage, 0)
-        if line != b"+\n":
-            raise _why(line.decode("utf-8", "replace"), features)
+        return line
 
     def order(self, plan: Plan, start: Start, descriptors: Sequence[int]) -> None:
         """Order one isolate; it is built while the caller goes on.
@@ -101,6 +114,8 @@ class SpawnerClient:
             SpawnerGone: the spawner has ended (idle for too long, or killed).
         """
         with self.lock:
+            if self._torn:
+                raise SpawnerGone
             try:
                 self._send(START, start._replace(plan_id=self._number_of(plan)), descriptors)
             except (BrokenPipeError, ConnectionResetError) as gone:
@@ -115,21 +130,33 @@ class SpawnerClient:
         known = self.numbers.get(id(plan))  # by identity: the caller keeps one object per policy
         if known is None:
             self.count += 1
-            known = self.numbers[id(plan)] = (self.count, plan)
+            known = (self.count, plan)
             self._send(PLAN, known, ())
+            self.numbers[id(plan)] = known  # only now: a signal handler that makes a call would believe it
             if len(self.numbers) > _PLANS_KEPT:
                 del self.numbers[next(iter(self.numbers))]
         return known[0]
 
-    def _send(self, kind: int, body: object, descriptors: Sequence[int]) -> None:
-        payload = pickle.dumps(body, 5)
+    def _send(self, kind: int, body: tuple[object, ...], descriptors: Sequence[int]) -> None:
+        payload = marshal.dumps(plain(body))
         message = HEADER.pack(kind, len(payload)) + payload
+        # What fits into one packet of the kernel's is sent as a whole or not at all, whatever signal comes.
+        self._torn = len(message) > _ONE_PACKET
         if descriptors:
             sent = socket.send_fds(self.control, [message], descriptors, socket.MSG_NOSIGNAL)
         else:
             sent = self.control.send(message, socket.MSG_NOSIGNAL)
         if sent < len(message):
             self.control.sendall(message[sent:], socket.MSG_NOSIGNAL)
+        self._torn = False
+
+    def alive(self) -> bool:
+        """True while it has not ended: after its greeting it says no more, and what can be read is its end."""
+        if self.control.fileno() < 0:
+            return False
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        return not poll.poll(0)
 
     def abandon(self) -> None:
         """Close the control socket; its end is how the spawner learns that nobody needs it."""
@@ -153,34 +180,56 @@ def _why(line: str, features: Features) -> Exception:
     if not line.startswith("!"):
         return SetupError("start the spawner", "exec", 0, "it ended without a word; see that the interpreter works")
     code, call, text = [*line[1:].rstrip("\n").split("\t", 2), "", ""][:3]
+    filtered, code = code.endswith("F"), code.removesuffix("F")
     number = int(code) if code.isdigit() else 0
-    if call in ("unshare", "uid_map", "/proc/self/uid_map", "mount") and number in (errno.EPERM, errno.ENOSPC, errno.EINVAL):
-        found = features.userns_cause or _guess(number)
-        return Unsupported(
-            "engine 'namespaces'",
-            "user namespaces for this user, or CAP_SYS_ADMIN",
-            f"{call} failed: {text} ({found})",
-            "sysctl kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 23.10+), "
-            "sysctl kernel.unprivileged_userns_clone=1 (Debian), user.max_user_namespaces > 0, or in a container a "
-            "seccomp profile that allows unshare and mount (docker run --security-opt seccomp=unconfined)",
-        )
+    refused = _refused(call, number, filtered, text, features)
+    if refused is not None:
+        return refused
+    emulated = _emulated()
+    if emulated is not None:
+        return emulated
+    if call == "" and text.startswith("BlockingIOError"):  # the only call of its stages that does not name itself
+        from isolate_fn._plan import remedies
+
+        return SetupError("start the spawner", "fork", number, remedies.of_start(number))
     if call == "" and ("preload" in text or "Error" in text):
         return SetupError("import preload", text, number, "see that the module can be imported without site's help")
     if number:
-        remedy = "see what on this machine refuses it; `isolate-fn doctor` helps"
+        remedy = "run `isolate-fn doctor`, which finds what on this machine refuses it"
         return SetupError("start the spawner", call or text, number, remedy)
     error = InternalError(f"the spawner could not start: {call} {text}")
     error.ran = False
     return error
 
 
-def _guess(number: int) -> str:
-    try:
-        with open("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", encoding="ascii") as switch:
-            if switch.read().strip() == "1":
-                return "AppArmor restricts unprivileged user namespaces on this machine"
-    except OSError:
-        pass
-    if number == errno.ENOSPC:
-        return "the limit user.max_user_namespaces is reached"
-    return "refused by a container's seccomp profile, a security module or a sysctl"
+def _emulated() -> Unsupported | None:
+    """Return the error for an emulator: its own threads, for one, keep every spawner from starting."""
+    from isolate_fn._plan import remedies
+    from isolate_fn._runtime import refusal
+
+    seen = refusal.look()
+    remedy = remedies.instead_of_linux(seen)
+    if remedy is None or "gVisor" in seen.places:  # which runs most things
+        return None
+    return Unsupported("engine 'namespaces'", "Linux itself", remedy.cause, remedy.fix)
+
+
+def _refused(call: str, number: int, filtered: bool, text: str, features: Features) -> Unsupported | None:
+    """Return the error for a machine that makes no namespaces for us; None where something else went wrong."""
+    from isolate_fn._plan import remedies
+    from isolate_fn._runtime import refusal  # here and above: a machine that isolates has no use for them
+
+    if not remedies.is_refusal(call, number):
+        return None
+    remedy = remedies.refusal(call, number, filtered, refusal.look())
+    fix = remedies.of_user_namespaces(features.userns_cause) if features.userns_cause else remedy.fix
+    instead = features.landlock > 0 and features.seccomp and not features.privileged
+    error = Unsupported(
+        "engine 'namespaces'",
+        "namespaces of its own" if features.privileged else "user namespaces for this user, or root with CAP_SYS_ADMIN",
+        f"{call} failed: {text} ({features.userns_cause or remedy.cause})",
+        f"{fix}{remedies.OTHER_ENGINE if instead else ''}",
+    )
+    error.lasting = number != errno.ENOSPC  # type: ignore[attr-defined]  # a limit that is reached may be free again
+    error.cause, error.fix = features.userns_cause or remedy.cause, fix  # type: ignore[attr-defined]
+    return error

@@ -1,4 +1,4 @@
-"""The caller's side of a sandbox block's tool process: files in and out, and one program at a time."""
+"""The caller's side of a sandbox block's tool process: files in and out, and programs, any number at a time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import contextlib
 import errno
 import json
 import os
-import select
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,27 +16,34 @@ from isolate_fn._runtime import outcome
 from isolate_fn._runtime.endings import Ended, OutOfTime, TooMuchOutput
 from isolate_fn._runtime.isolate import SETUP_SECONDS, Isolate
 from isolate_fn._runtime.prepared import Prepared
+from isolate_fn._runtime.program import Program
+from isolate_fn._runtime.talk import to_the_end
 from isolate_fn._runtime.verify import verify
 from isolate_fn._transport.channel import sendmsg_all
 from isolate_fn._transport.frames import Buffer, Frame, FrameReader, Kind, pack
-from isolate_fn.errors import InternalError, LimitExceeded, TransportError
+from isolate_fn.errors import Crashed, InternalError, LimitExceeded, TransportError
 
 _CHUNK = 1 << 18
 
 
 class Toolbox:
-    """Talks to the tool process of one isolate.
+    """Talks to the tool process of one isolate: an order, its answer, and then the next order.
 
     Args:
         isolate: the isolate; its worker is ready.
         prepared: what it was made from.
+
+    Attributes:
+        lock: taken for an order together with its answer.
     """
 
     def __init__(self, isolate: Isolate, prepared: Prepared) -> None:
         assert isolate.tools is not None
         self.isolate, self.prepared = isolate, prepared
         self.connection: socket.socket = isolate.tools
-        self.reader = FrameReader(1 << 20)
+        self.lock = threading.Lock()
+        # Programs can stop the tool process, as it is of the same user. Then sending takes for ever as well.
+        self.connection.settimeout(SETUP_SECONDS)
 
     def make_ready(self) -> None:
         """Wait until the tool process stands behind its walls, and check them.
@@ -44,7 +51,10 @@ class Toolbox:
         Raises:
             SetupError: a step failed, or the self-check is not as planned.
         """
-        frame = self._answer(time.monotonic() + SETUP_SECONDS)
+        try:
+            frame = self._receive(1 << 20)
+        except Ended:
+            raise self.gone() from None
         if frame.kind is Kind.SETUP_FAILED:
             raise outcome.setup_failed(json.loads(frame.json))
         if frame.kind is not Kind.READY:
@@ -52,27 +62,26 @@ class Toolbox:
         if not self.prepared.unchecked:
             verify(frame, self.prepared.plan)
 
-    def order(self, what: dict[str, Any], buffers: Sequence[Buffer] = (), descriptors: Sequence[int] = ()) -> None:
-        """Send one order with its descriptors."""
-        self.connection.setblocking(True)
-        pieces = pack(Kind.CALL, json.dumps(what).encode(), buffers)
-        try:
-            if descriptors:
-                first = memoryview(pieces[0]).cast("B")
-                sent = socket.send_fds(self.connection, [first], descriptors, socket.MSG_NOSIGNAL)
-                pieces[0] = first[sent:]
-            sendmsg_all(self.connection, pieces)
-        except (BrokenPipeError, ConnectionResetError) as gone:
-            raise self._gone() from gone
-
-    def answer(self, limit: int = 1 << 20) -> Frame:
-        """Wait for the answer to an order other than a program's.
+    def order(
+        self, what: dict[str, Any], buffers: Sequence[Buffer] = (), descriptors: Sequence[int] = (), *, limit: int = 1 << 20
+    ) -> Frame:
+        """Send one order with its descriptors and return its answer, of at most ``limit`` bytes.
 
         Raises:
             OSError: the operation failed inside.
+            Ended: the tool process is gone, or does not answer; `gone` says why.
         """
-        self.reader = FrameReader(limit)
-        frame = self._answer(None)
+        pieces = pack(Kind.CALL, json.dumps(what).encode(), buffers)
+        with self.lock:
+            try:
+                if descriptors:
+                    first = memoryview(pieces[0]).cast("B")
+                    sent = socket.send_fds(self.connection, [first], descriptors, socket.MSG_NOSIGNAL)
+                    pieces[0] = first[sent:]
+                sendmsg_all(self.connection, pieces)
+            except OSError as gone:
+                raise Ended from gone
+            frame = self._receive(limit)
         if frame.kind is Kind.EXCEPTION:
             parts = json.loads(frame.json)
             raise OSError(int(parts["errno"]), str(parts["text"]))
@@ -80,36 +89,31 @@ class Toolbox:
             raise TransportError(f"the tool process sent {frame.kind.name} where an answer was due")
         return frame
 
-    def _answer(self, deadline: float | None) -> Frame:
-        poll = select.poll()
-        poll.register(self.connection, select.POLLIN)
+    def _receive(self, limit: int) -> Frame:
+        reader = FrameReader(limit)
         while True:
-            wait = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-            if not poll.poll(wait):
-                raise OutOfTime
-            frame = self.read()
+            try:
+                data = self.connection.recv(_CHUNK)
+            except OSError as gone:  # its end, or the time is over
+                raise Ended from gone
+            if not data:
+                raise Ended
+            frame = reader.feed(data)
             if frame is not None:
                 return frame
 
-    def read(self) -> Frame | None:
-        """Read once from the tool process; None while its message is incomplete."""
-        try:
-            data = self.connection.recv(_CHUNK)
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            raise self._gone()
-        return self.reader.feed(data)
-
-    def _gone(self) -> Exception:
+    def gone(self) -> Exception:
         """Return why the tool process is gone: the whole isolate, or itself alone."""
         with contextlib.suppress(OutOfTime, Ended, TooMuchOutput):
             deadline = time.monotonic() + 2
             while not {"end", "failed", "limit"} & self.isolate.told.keys():
-                self.isolate.step(deadline)
+                to_the_end(self.isolate, self.isolate.step(deadline))
         if "failed" in self.isolate.told:
             return outcome.not_built(self.isolate)
-        return outcome.ended(self.isolate, self.prepared)
+        if self.isolate.told.keys() & {"end", "limit"}:
+            return outcome.ended(self.isolate, self.prepared)
+        report = outcome.report_of(self.isolate, self.prepared)
+        return Crashed(None, None, "a program stopped the processes that start and end programs", report)
 
     def put(self, path: str, data: Buffer) -> None:
         """Write a file inside.
@@ -117,15 +121,15 @@ class Toolbox:
         Raises:
             OSError: it cannot be written there.
             LimitExceeded: the isolate's file system is full.
+            Ended: see `order`.
         """
-        self.order({"op": "put", "path": path}, [data])
         try:
-            self.answer()
+            self.order({"op": "put", "path": path}, [data])
         except OSError as failure:
             if failure.errno in (errno.ENOSPC, errno.EDQUOT):
                 full = outcome.full(self.isolate, self.prepared)
                 if full is not None:
-                    raise full from failure
+                    raise outcome.told_by("tools", full) from failure
             raise OSError(failure.errno, failure.strerror, path) from None
 
     def get(self, path: str) -> bytes:
@@ -134,161 +138,43 @@ class Toolbox:
         Raises:
             OSError: it does not exist, is not a regular file, or may not be read.
             LimitExceeded: it is bigger than ``limits.result``.
+            Ended: see `order`.
         """
         limit = self.prepared.terms.limits.result
-        self.order({"op": "get", "path": path, "limit": limit})
         try:
-            frame = self.answer(limit + 4096)
+            frame = self.order({"op": "get", "path": path, "limit": limit}, limit=limit + 4096)
         except OSError as failure:
             if failure.errno == errno.EFBIG:
                 raise LimitExceeded("result", limit, int(failure.strerror or 0)) from None
             raise OSError(failure.errno, failure.strerror, path) from None
         return b"".join(frame.buffers)
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: str | None,
-        env: dict[str, str] | None,
-        descriptors: Sequence[int],
-        pump: Pump,
-        deadline: float | None,
-    ) -> int:
-        """Run one program to its end and return its code, negative for a signal, as `subprocess` does.
+    def start(self, argv: Sequence[str], *, cwd: str | None, env: dict[str, str] | None, streams: Sequence[int]) -> Program:
+        """Have one program started; the answer is to be waited for.
 
         Args:
             argv: program and arguments.
             cwd: directory inside, None for the policy's.
             env: its whole environment, None for the isolate's.
-            descriptors: its stdin, stdout and stderr; closed here once they are sent.
-            pump: moves data between the caller and the program meanwhile.
-            deadline: on the monotonic clock.
+            streams: its stdin, stdout and stderr; closed here once they are sent.
 
         Raises:
-            OutOfTime, TooMuchOutput: it was killed for it; OSError: it could not be started.
+            OSError: no keeper could be started; Ended: see `order`.
         """
-        self.reader = FrameReader(1 << 20)
+        program = Program()
         try:
-            self.order({"op": "run", "argv": list(argv), "cwd": cwd, "env": env}, (), descriptors)
+            order = {"op": "run", "argv": list(argv), "cwd": cwd, "env": env}
+            self.order(order, (), (program.end_for_the_keeper(), *streams))
         finally:
-            for descriptor in descriptors:
+            for descriptor in streams:
                 os.close(descriptor)
+        program.sent()
+        return program
+
+    def answers(self) -> bool:
+        """True while the tool process lives and answers."""
         try:
-            return self._until_end(pump, deadline)
-        except (OutOfTime, TooMuchOutput, KeyboardInterrupt):
-            self.order({"op": "kill"})
-            while self._answer(time.monotonic() + 10).kind is Kind.NOTICE:
-                pass
-            with contextlib.suppress(TooMuchOutput):
-                pump.drain()
-            raise
-
-    def _until_end(self, pump: Pump, deadline: float | None) -> int:
-        self.connection.setblocking(False)
-        poll = select.poll()
-        poll.register(self.connection, select.POLLIN)
-        poll.register(self.isolate.status, select.POLLIN)
-        pump.register(poll)
-        while True:
-            wait = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-            events = dict(poll.poll(wait))
-            if not events:
-                raise OutOfTime
-            pump.move(events, poll)
-            if self.connection.fileno() not in events:
-                if self.isolate.status.fileno() in events:
-                    self.isolate.hear()
-                    if {"end", "limit"} & self.isolate.told.keys():
-                        raise self._gone()
-                continue
-            frame = self.read()
-            while frame is not None:
-                parts = json.loads(frame.json)
-                if frame.kind is Kind.EXCEPTION:
-                    raise OSError(int(parts["errno"]), str(parts["text"]), argv_of(parts))
-                if frame.kind is Kind.RESULT:
-                    pump.drain()
-                    return int(parts["returncode"])
-                frame = self.reader.next()
-
-
-def argv_of(parts: dict[str, Any]) -> str | None:
-    """Return the file an error is about, where the tool process named one."""
-    name = parts.get("filename")
-    return name if isinstance(name, str) else None
-
-
-class Pump:
-    """Moves a program's input and output without a thread and without ever blocking on one of them.
-
-    Args:
-        data: what goes to its stdin.
-        stdin: our end of the pipe, -1 for none.
-        outputs: our end of a pipe -> what to do with what arrives; returns False when that is too much.
-    """
-
-    def __init__(self, data: Buffer, stdin: int, outputs: dict[int, Any]) -> None:
-        self.left = memoryview(data).cast("B")
-        self.stdin = stdin
-        self.outputs = outputs
-        for descriptor in (*outputs, *([stdin] if stdin >= 0 else [])):
-            os.set_blocking(descriptor, False)
-
-    def register(self, poll: select.poll) -> None:
-        """Watch all ends."""
-        for pipe in self.outputs:
-            poll.register(pipe, select.POLLIN)
-        if self.stdin >= 0:
-            poll.register(self.stdin, select.POLLOUT)
-
-    def move(self, events: dict[int, int], poll: select.poll) -> None:
-        """Move what can be moved."""
-        for pipe in [pipe for pipe in self.outputs if pipe in events]:
-            if not self._read(pipe):
-                poll.unregister(pipe)
-                os.close(pipe)
-        if self.stdin in events and not self._write():
-            poll.unregister(self.stdin)
-            os.close(self.stdin)
-            self.stdin = -1
-
-    def _read(self, pipe: int) -> bool:
-        try:
-            data = os.read(pipe, _CHUNK)
-        except BlockingIOError:
-            return True
-        if not data:
-            del self.outputs[pipe]
+            self.order({"op": "answer"})
+        except Ended:
             return False
-        if not self.outputs[pipe](data):
-            raise TooMuchOutput
         return True
-
-    def _write(self) -> bool:
-        try:
-            written = os.write(self.stdin, self.left[:65536]) if self.left else 0
-        except BlockingIOError:
-            return True
-        except BrokenPipeError:  # it does not want the rest; subprocess ignores that too
-            return False
-        self.left = self.left[written:]
-        return bool(self.left)
-
-    def drain(self) -> None:
-        """Read what a program that has ended left in its pipes."""
-        for pipe in list(self.outputs):
-            poll = select.poll()
-            poll.register(pipe, select.POLLIN)
-            while pipe in self.outputs and poll.poll(0):
-                if not self._read(pipe):
-                    os.close(pipe)
-
-    def close(self) -> None:
-        """Close every end that is left."""
-        for pipe in self.outputs:
-            os.close(pipe)
-        self.outputs.clear()
-        if self.stdin >= 0:
-            os.close(self.stdin)
-            self.stdin = -1

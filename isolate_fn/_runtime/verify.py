@@ -12,20 +12,23 @@ import os
 import signal
 import stat
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
 
 from isolate_fn._enforce.selfcheck import NAMESPACES
+from isolate_fn._frozen import dataclass
 from isolate_fn._plan.orders import Plan
-from isolate_fn._runtime.said import files_of, mounts_of, read, without_numbers
+from isolate_fn._runtime.said import changing_of, files_of, is_complete, lasting_of, mounts_of, read, refuse
 from isolate_fn._runtime.verify_mounts import wrong_mounts
 from isolate_fn._sys import constants as k
 from isolate_fn._transport.frames import Frame
-from isolate_fn.errors import SetupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-_CHANNEL = 3
+_CHANNEL, _DENIALS = 3, 4
 _SOCKET, _FIFO, _DEVICE = stat.S_IFSOCK >> 12, stat.S_IFIFO >> 12, stat.S_IFCHR >> 12
-Check = Callable[[dict[str, Any], Plan], object]
+Check = Callable[[dict[str, "Any"], Plan], object]
 """Takes what was said and what was planned; returns what is wrong, or something false."""
 
 
@@ -56,6 +59,8 @@ def _ids(said: dict[str, Any], plan: Plan) -> object:
 
 def _descriptors(said: dict[str, Any], plan: Plan) -> object:
     wanted = [[0, _DEVICE], [1, _FIFO], [2, _FIFO], [_CHANNEL, _SOCKET]]
+    if plan.rules is not None and plan.listen:
+        wanted.append([_DENIALS, _SOCKET])  # for the listener of the filter that comes with the rules
     return said["descriptors"] != wanted and said["descriptors"]
 
 
@@ -220,37 +225,41 @@ def refusals(said: dict[str, Any], plan: Plan, checks: Mapping[str, Check] = CHE
     return failed
 
 
-class _Good(NamedTuple):
+@dataclass(frozen=True)
+class _Good:
     """A report in which everything was as planned."""
 
     plan: Plan
     json: bytes
-    lasting: tuple[bytes, list[dict[str, str]]]
+    lasting: tuple[bytes, list[bytes]]
     said: dict[str, Any]
 
 
 _last_good: list[_Good] = []
+_last_good_init: list[Any] = []  # a plan, and what init said under it but for its ids
 
 
 def verify(frame: Frame, plan: Plan) -> dict[str, Any]:
     """Return what a worker says about itself, or refuse one whose walls do not stand as planned.
 
-    Isolates of one plan say the same, but for the numbers of mounts and namespaces: of a report that is otherwise equal to
-    the last good one, only the namespaces are looked at.
+    Isolates of one plan say the same, but for the numbers of mounts, namespaces and host ids: of a report that is otherwise
+    equal to the last good one, only those are looked at.
 
     Raises:
         SetupError: names every check that failed. The function has not been sent.
     """
     good = tuple(_last_good)  # one look: another thread may replace it meanwhile
     if good and good[0].plan is plan and good[0].json == frame.json:
-        files = files_of(good[0].said["files"], frame.buffers)
-        same = (without_numbers(files.mounts), files.threads) == good[0].lasting
-        if same and not _namespaces({"namespaces": files.namespaces} if files.namespaces else {}, plan):
-            return good[0].said
+        files = files_of(frame, good[0].said["files"])
+        if lasting_of(files) == good[0].lasting:
+            changing = changing_of(files)
+            if not (_namespaces(changing, plan) or _id_maps(changing, plan)):
+                return good[0].said
     said = read(frame)
-    _refuse("self-check of the worker", refusals(said, plan))
-    lasting = without_numbers(said.get("mounts", b"")), said.get("threads", [])
-    _last_good[:] = [_Good(plan, frame.json, lasting, said)]
+    refuse("self-check of the worker", refusals(said, plan, _checks_of(plan)[0]))
+    lasting = lasting_of(files_of(frame, said["files"]))
+    if is_complete(lasting):
+        _last_good[:] = [_Good(plan, frame.json, lasting, said)]
     return said
 
 
@@ -260,15 +269,18 @@ def verify_init(said: dict[str, Any], plan: Plan) -> None:
     Raises:
         SetupError: names every check that failed. The function has not been sent.
     """
-    _refuse("self-check of init", refusals(said, plan, INIT_CHECKS))
+    same = {**said, "ids": None, "outer_ids": None}
+    good = tuple(_last_good_init)
+    if good and good[0] is plan and good[1] == same and not _init_ids(said, plan):
+        return
+    refuse("self-check of init", refusals(said, plan, _checks_of(plan)[1]))
+    _last_good_init[:] = [plan, same]
 
 
-def _refuse(step: str, failed: list[str]) -> None:
-    if failed:
-        raise SetupError(
-            step,
-            "; ".join(failed),
-            0,
-            "this is no setting of yours: something on this machine changed what the kernel was told; "
-            "please report it with the output of uname -a",
-        )
+def _checks_of(plan: Plan) -> tuple[Mapping[str, Check], Mapping[str, Check]]:
+    """Return the checks of roles and of init that go with the plan's engine."""
+    if plan.engine != "landlock":
+        return CHECKS, INIT_CHECKS
+    from isolate_fn._runtime import verify_landlock
+
+    return verify_landlock.CHECKS, verify_landlock.INIT_CHECKS

@@ -9,34 +9,39 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import marshal
 import os
-import pickle
 import socket
 import sys
 import time
-from typing import Any
 
 from isolate_fn._runtime import call, pool
 from isolate_fn._runtime.isolate import FIRST
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.signature import Signature
-from isolate_fn._transport.calls import ATOMS
+from isolate_fn._transport.calls import ATOMS, MARSHAL_VERSION
 from isolate_fn._transport.codec_decode import LONG, decode, decode_short
-from isolate_fn._transport.frames import HEADER, HEADER_SIZE, MAGIC, Kind
-from isolate_fn._transport.small_frames import before_arguments
+from isolate_fn._transport.frames import HEADER_SIZE
+from isolate_fn._transport.small_frames import before_arguments, before_result
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _MOST = 1 << 14  # bytes of arguments
 _NUMBERS = 8  # functions of one worker that have a short way
 _UNKNOWN = (_NUMBERS, b"")
 _NO_SIGNAL = socket.MSG_NOSIGNAL
-_dumps = pickle.dumps
+_dumps, _VERSION = marshal.dumps, MARSHAL_VERSION
 _monotonic = time.monotonic
 _TOLD_LATER = (BlockingIOError, BrokenPipeError, ConnectionResetError)
 
 
-@functools.lru_cache(maxsize=256)
-def _result_header(length: int) -> bytes:
-    return HEADER.pack(MAGIC, Kind.RESULT, 0, 0, 0, length, 0)
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 class WarmCalls:
@@ -53,7 +58,8 @@ class WarmCalls:
     MISSED = object()
 
     __slots__ = (
-        "_before", "_environment", "_modules", "_most", "_path", "_prepared", "_signature", "_terms", "_wait", "_waiting",
+        "_before", "_environment", "_here", "_modules", "_most", "_path", "_prepared", "_signature", "_terms", "_wait",
+        "_waiting",
     )  # fmt: skip
 
     def __init__(self, prepared: Prepared, signature: Signature) -> None:
@@ -61,8 +67,10 @@ class WarmCalls:
         self._environment = dict(os.environ._data)  # type: ignore[attr-defined]
         self._most = min(FIRST - HEADER_SIZE, signature.limits.json)
         self._path, self._modules = list(sys.path), len(sys.modules)
+        # What a relative entry means, such as the empty one of ``python -c`` and of notebooks.
+        self._here = None if all(map(os.path.isabs, sys.path)) else _working_directory()
         timeout = prepared.terms.timeout
-        self._terms, self._wait = prepared.terms, None if timeout is None else timeout * 1000
+        self._terms, self._wait = prepared.terms, timeout
         self._waiting = pool.waiting_for(prepared, signature.part)
         # What precedes so many bytes of arguments, by the number that a worker knows the function under.
         self._before = functools.lru_cache(maxsize=256)(functools.partial(before_arguments, signature.words[0]))
@@ -71,8 +79,9 @@ class WarmCalls:
     def possible(prepared: Prepared, signature: Signature) -> bool:
         """Tell whether calls can go this way at all."""
         plain = signature.bare and signature.part and not (signature.trust or signature.encoders)
+        plain = plain and not prepared.terms.expose and prepared.hear is None
         plain = plain and type(getattr(os.environ, "_data", None)) is dict
-        return bool(plain and prepared.terms.reuse != 1 and all(map(os.path.isabs, sys.path)))
+        return bool(plain and prepared.terms.reuse != 1)
 
     def outdated(self) -> bool:
         """Tell whether what the preparation rests on has changed, or its workers wait elsewhere now."""
@@ -80,6 +89,7 @@ class WarmCalls:
             sys.path != self._path
             or len(sys.modules) != self._modules
             or self._waiting.dropped
+            or (self._here is not None and _working_directory() != self._here)
             or getattr(os.environ, "_data", None) != self._environment  # it may have been replaced altogether
         )
 
@@ -88,16 +98,16 @@ class WarmCalls:
         for value in args:
             if type(value) not in ATOMS:
                 return self.MISSED
+        waiting = self._waiting
         if self.outdated():
             return self.MISSED
-        waiting = self._waiting
-        arguments = _dumps(args, 5)
+        try:
+            arguments = _dumps(args, _VERSION)
+            isolate = waiting.isolates.pop()
+        except (ValueError, IndexError):  # 2 GiB of text; none waits
+            return self.MISSED
         size = len(arguments)
         rest = data = b""
-        try:
-            isolate = waiting.isolates.pop()
-        except IndexError:
-            return self.MISSED
         try:
             terms = self._terms
             now = _monotonic()
@@ -118,7 +128,7 @@ class WarmCalls:
             if len(events) == 1 and events[0] == isolate.answer_event and not rest:
                 data = isolate.channel.recv(FIRST)
                 length = len(data) - HEADER_SIZE
-                if 0 < length <= self._most and data[:HEADER_SIZE] == _result_header(length):
+                if 0 < length <= self._most and data[:HEADER_SIZE] == before_result(length):
                     value = decode_short(data[HEADER_SIZE:])
                     if value is LONG:
                         signature = self._signature

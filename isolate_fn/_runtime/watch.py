@@ -8,7 +8,10 @@ that touching fresh pages was measured to be, a tree cannot pass its limit by mo
 from __future__ import annotations
 
 import os
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 RATE = 4 << 30  # bytes per second
 MIN_DELAY = 0.002  # seconds: so the overshoot stays under about 8 MiB
@@ -18,6 +21,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 # Beside pages in memory: pages in swap, huge pages, which are in none of the Rss fields, and page tables, which a
 # mapping of nothing but the zero page fills as well.
 _FIELDS = (b"RssAnon:", b"RssShmem:", b"VmSwap:", b"VmPTE:", b"HugetlbPages:")
+_OWN_MEMORY = b"\nRssAnon:"  # in the status of whoever has not let go of it
+_TRIES = 20
 
 
 class Watch:
@@ -61,9 +66,7 @@ class Watch:
             return
         used, spent = 0, self.collected_cpu
         seen: dict[tuple[str, bytes], float] = {}
-        for name in os.listdir("/proc"):
-            if not name.isdigit() or name == "1":
-                continue
+        for name in self.processes():
             try:
                 if cpu:
                     process, own, children = _cpu_of(name)
@@ -78,6 +81,10 @@ class Watch:
         self.gone_cpu += sum(was for process, was in self.seen_cpu.items() if process not in seen)
         self.seen_cpu = seen
         self.cpu = max(self.cpu, spent, sum(seen.values()) + self.gone_cpu)
+
+    def processes(self) -> list[str]:
+        """Return the numbers of the processes that are watched: all of the pid namespace but init."""
+        return [name for name in os.listdir("/proc") if name.isdigit() and name != "1"]
 
     def delay_ms(self) -> float | None:
         """Return how long nobody can pass a limit (milliseconds), None when none is watched."""
@@ -114,9 +121,33 @@ def _read(path: str) -> bytes:
         os.close(descriptor)
 
 
+def other_threads(pid: str) -> list[str]:
+    """Return the directories of a process's threads but the first: that may have ended (pthread_exit(3)), and tells no more."""
+    return [f"/proc/{pid}/task/{name}" for name in os.listdir(f"/proc/{pid}/task") if name != pid]
+
+
+def _status_of(pid: str) -> bytes:
+    """Return the status of a process whose memory can be seen in it, of whichever of its threads."""
+    status = _read(f"/proc/{pid}/status")
+    for _ in range(_TRIES):  # threads may take each other's place while they are looked at
+        if _OWN_MEMORY in status:
+            return status
+        others = other_threads(pid)
+        if not others:
+            break
+        for directory in others:
+            try:
+                status = _read(f"{directory}/status")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if _OWN_MEMORY in status:
+                break
+    return status
+
+
 def _memory_of(pid: str) -> int:
     kib = 0
-    for line in _read(f"/proc/{pid}/status").split(b"\n"):
+    for line in _status_of(pid).split(b"\n"):
         if line.startswith(_FIELDS):
             kib += int(line.split()[1])
     return kib * 1024

@@ -2,56 +2,54 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 
 from isolate_fn._sys import constants as k
-from isolate_fn._sys.libc import bind, bind_syscall, bind_unchecked
+from isolate_fn._sys.first_calls import close_from as close_from
+from isolate_fn._sys.first_calls import mount as mount
+from isolate_fn._sys.first_calls import unshare as unshare
+from isolate_fn._sys.libc import Byte, Int, Long, Pointer, Text, ULong, bind, bind_syscall, bind_unchecked, get_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Numbers of the calls libc does not wrap. From 424 on every architecture shares one numbering.
 _PER_ARCHITECTURE = {
-    "x86_64": {"pivot_root": 155, "seccomp": 317, "keyctl": 250},
-    "aarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219},
+    "x86_64": {"pivot_root": 155, "seccomp": 317, "keyctl": 250, "unshare": 272},
+    "aarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "unshare": 97},
 }
 MACHINE = os.uname().machine
 _OLD = _PER_ARCHITECTURE.get(MACHINE, {})
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
-_CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442
+_OPENAT2, _MOUNT_SETATTR = 437, 442
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 
-_unshare = bind("unshare", ctypes.c_int)
-_setns = bind("setns", ctypes.c_int, ctypes.c_int)
-_mount = bind("mount", *([ctypes.c_char_p] * 3), ctypes.c_ulong, ctypes.c_char_p)
-_umount2 = bind("umount2", ctypes.c_char_p, ctypes.c_int)
-_prctl = bind("prctl", ctypes.c_int, *([ctypes.c_ulong] * 4))
-_prctl_unchecked = bind_unchecked("prctl", ctypes.c_int, *([ctypes.c_ulong] * 4))
+_setns = bind("setns", Int, Int)
+_umount2 = bind("umount2", Text, Int)
+_prctl = bind("prctl", Int, *([ULong] * 4))
+_prctl_unchecked = bind_unchecked("prctl", Int, *([ULong] * 4))
 _CAPABILITIES = 64
-_capset = bind("capset", ctypes.c_char_p, ctypes.c_char_p)
-_capget = bind("capget", ctypes.c_void_p, ctypes.c_void_p)
-_sethostname = bind("sethostname", ctypes.c_char_p, ctypes.c_size_t)
-_fflush = bind_unchecked("fflush", ctypes.c_void_p)
+_capset = bind("capset", Text, Text)
+_capget = bind("capget", Pointer, Pointer)
+_sethostname = bind("sethostname", Text, ULong)
+_fflush = bind_unchecked("fflush", Pointer)
 
-_INT, _SIZE, _IN = ctypes.c_long, ctypes.c_ulong, ctypes.c_char_p
-_pivot_root = bind_syscall("pivot_root", _OLD.get("pivot_root", -1), _IN, _IN)
-_keyctl = bind_syscall("keyctl", _OLD.get("keyctl", -1), _INT, _INT, _SIZE, _SIZE)
-_seccomp = bind_syscall("seccomp", _OLD.get("seccomp", -1), _SIZE, _SIZE, _IN)
-_open_tree = bind_syscall("open_tree", _OPEN_TREE, _INT, _IN, _SIZE)
-_move_mount = bind_syscall("move_mount", _MOVE_MOUNT, _INT, _IN, _INT, _IN, _SIZE)
-_fsopen = bind_syscall("fsopen", _FSOPEN, _IN, _SIZE)
-_fsconfig = bind_syscall("fsconfig", _FSCONFIG, _INT, _SIZE, _IN, _IN, _INT)
-_fsmount = bind_syscall("fsmount", _FSMOUNT, _INT, _SIZE, _SIZE)
-_mount_setattr = bind_syscall("mount_setattr", _MOUNT_SETATTR, _INT, _IN, _SIZE, _IN, _SIZE)
-_openat2 = bind_syscall("openat2", _OPENAT2, _INT, _IN, _IN, _SIZE)
-_close_range = bind_syscall("close_range", _CLOSE_RANGE, _SIZE, _SIZE, _SIZE)
-_landlock_create = bind_syscall("landlock_create_ruleset", _LANDLOCK_CREATE, _IN, _SIZE, _SIZE)
-_landlock_add = bind_syscall("landlock_add_rule", _LANDLOCK_ADD, _INT, _SIZE, _IN, _SIZE)
-_landlock_restrict = bind_syscall("landlock_restrict_self", _LANDLOCK_RESTRICT, _INT, _SIZE)
-
-
-def unshare(flags: int) -> None:
-    """Leave the given namespaces. See unshare(2)."""
-    _unshare(flags)
+_pivot_root = bind_syscall("pivot_root", _OLD.get("pivot_root", -1), Text, Text)
+_keyctl = bind_syscall("keyctl", _OLD.get("keyctl", -1), Long, Long, ULong, ULong)
+_seccomp = bind_syscall("seccomp", _OLD.get("seccomp", -1), ULong, ULong, Text)
+_unshare_with = bind_syscall("unshare", _OLD.get("unshare", -1), ULong, ULong)
+_open_tree = bind_syscall("open_tree", _OPEN_TREE, Long, Text, ULong)
+_move_mount = bind_syscall("move_mount", _MOVE_MOUNT, Long, Text, Long, Text, ULong)
+_fsopen = bind_syscall("fsopen", _FSOPEN, Text, ULong)
+_fsconfig = bind_syscall("fsconfig", _FSCONFIG, Long, ULong, Text, Text, Long)
+_fsmount = bind_syscall("fsmount", _FSMOUNT, Long, ULong, ULong)
+_mount_setattr = bind_syscall("mount_setattr", _MOUNT_SETATTR, Long, Text, ULong, Text, ULong)
+_openat2 = bind_syscall("openat2", _OPENAT2, Long, Text, Text, ULong)
+_landlock_create = bind_syscall("landlock_create_ruleset", _LANDLOCK_CREATE, Text, ULong, ULong)
+_landlock_add = bind_syscall("landlock_add_rule", _LANDLOCK_ADD, Long, ULong, Text, ULong)
+_landlock_restrict = bind_syscall("landlock_restrict_self", _LANDLOCK_RESTRICT, Long, ULong)
 
 
 def setns(descriptor: int, kind: int) -> None:
@@ -59,14 +57,14 @@ def setns(descriptor: int, kind: int) -> None:
     _setns(descriptor, kind)
 
 
+def unshare_with(flags: int, unused: int) -> None:
+    """Leave the given namespaces, with a second argument that only filters see. See unshare(2)."""
+    _unshare_with(flags, unused)
+
+
 def flush_stdio() -> None:
     """Write out what C code has left in the buffers of its output streams, as far as it goes. See fflush(3)."""
     _fflush(None)
-
-
-def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
-    """Mount, bind or remount. See mount(2)."""
-    _mount(os.fsencode(source), os.fsencode(target), fstype.encode(), flags, data.encode() or None)
 
 
 def umount(target: str, flags: int = 0) -> None:
@@ -124,11 +122,6 @@ def openat2(directory: int, path: str, flags: int, resolve: int, *, mode: int = 
     return int(_openat2(directory, os.fsencode(path), how, len(how)))
 
 
-def close_from(first: int) -> None:
-    """Close every descriptor from ``first`` on. See close_range(2), Linux 5.9."""
-    _close_range(first, 0xFFFFFFFF, 0)
-
-
 def prctl(option: int, second: int = 0, third: int = 0, fourth: int = 0, fifth: int = 0) -> int:
     """Operate on this process. See prctl(2)."""
     return int(_prctl(option, second, third, fourth, fifth))
@@ -159,9 +152,10 @@ def drop_all_capabilities() -> None:
 
 def capabilities() -> tuple[int, int, int]:
     """Return the effective, permitted and inheritable sets as bit masks. See capget(2)."""
-    header = ctypes.create_string_buffer(struct.pack("=Ii", k.LINUX_CAPABILITY_VERSION_3, 0), 8)
-    data = ctypes.create_string_buffer(24)
-    _capget(ctypes.addressof(header), ctypes.addressof(data))
+    header: Any = (Byte * 8)()
+    data: Any = (Byte * 24)()
+    header.raw = struct.pack("=Ii", k.LINUX_CAPABILITY_VERSION_3, 0)
+    _capget(get_address(header), get_address(data))
     low_e, low_p, low_i, high_e, high_p, high_i = struct.unpack("=6I", data.raw)
     return low_e | high_e << 32, low_p | high_p << 32, low_i | high_i << 32
 
@@ -178,9 +172,9 @@ def session_keyring_size() -> int:
 
 def death_signal() -> int:
     """Return the signal that arrives when the parent ends, 0 for none. See PR_GET_PDEATHSIG of prctl(2)."""
-    number = ctypes.c_int(-1)
-    prctl(k.PR_GET_PDEATHSIG, ctypes.addressof(number))
-    return number.value
+    number = Int(-1)
+    prctl(k.PR_GET_PDEATHSIG, get_address(number))
+    return int(number.value)
 
 
 def set_hostname(name: str) -> None:
@@ -211,7 +205,7 @@ def install_filter(program: bytes, flags: int) -> int:
         0, with TSYNC the id of a thread that could not be brought along (nothing is changed then), with NEW_LISTENER
         a close-on-exec descriptor.
     """
-    address = ctypes.cast(ctypes.c_char_p(program), ctypes.c_void_p).value or 0
+    address = Pointer.from_buffer(Text(program)).value or 0
     fprog = struct.pack("=HxxxxxxQ", len(program) // 8, address)
     return seccomp(k.SECCOMP_SET_MODE_FILTER, flags, fprog)
 

@@ -84,6 +84,7 @@ SECBIT_NO_SETUID_FIXUP = 0x04
 
 # <linux/capability.h>
 LINUX_CAPABILITY_VERSION_3 = 0x20080522
+CAP_SETPCAP = 8
 
 # <linux/keyctl.h>
 KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -93,6 +94,13 @@ KEY_SPEC_SESSION_KEYRING = -3
 # <linux/seccomp.h>
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_TSYNC = 1  # Linux 3.17
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 8  # Linux 5.0
+SECCOMP_FILTER_FLAG_TSYNC_ESRCH = 16  # Linux 5.7
+SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32  # Linux 5.19
+
+PROBE = 0x69736F6C
+"""Second argument, which the kernel does not look at, of the unshare(2) that an isolate's self-check makes to see it fail.
+Filters whose denials are heard of answer it by themselves."""
 
 # <linux/landlock.h>
 LANDLOCK_CREATE_RULESET_VERSION = 1

@@ -9,10 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from dataclasses import dataclass, replace
-from typing import Any
 
+from isolate_fn._frozen import dataclass
+from isolate_fn._sys.privileges import can_build, can_change_ids
 from isolate_fn.errors import PolicyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PRETEND = "ISOLATE_FN_PRETEND"
 _ALL_IDS = 4294967295
@@ -33,6 +37,10 @@ class Features:
         privileged: root with the capabilities to build an isolate without a user namespace around the spawner.
         all_ids: every id is mapped in this process's user namespace (it is the host's, or as wide).
         mount_setattr: Linux 5.12: recursive read-only, id-mapped mounts.
+        user_notification: Linux 5.0: another process is told of what a filter denies, and answers.
+        killable_wait: Linux 5.19: who waits for that answer is disturbed by fatal signals alone.
+        changes_ids: root that may take another id and hand files over to it.
+        userns_remedy: what helps against `userns_cause`, where that is known from a try.
     """
 
     machine: str
@@ -45,6 +53,10 @@ class Features:
     privileged: bool
     all_ids: bool
     mount_setattr: bool
+    user_notification: bool = False
+    killable_wait: bool = False
+    changes_ids: bool = False
+    userns_remedy: str = ""
 
 
 def probe() -> Features:
@@ -65,18 +77,34 @@ def probe() -> Features:
         seccomp=os.path.exists("/proc/sys/kernel/seccomp/actions_avail") or kernel >= (4, 14),
         userns=userns,
         userns_cause=userns_cause,
-        privileged=_privileged(),
+        privileged=can_build(),
         all_ids=_all_ids(),
         mount_setattr=kernel >= (5, 12),
+        user_notification=kernel >= (5, 0),
+        killable_wait=kernel >= (5, 19),
+        changes_ids=can_change_ids(),
     )
-    return narrow(found, os.environ.get(PRETEND, ""))
+    pretend = os.environ.get(PRETEND, "")
+    return narrow(found, pretend) if pretend else found
 
 
 def narrow(found: Features, pretend: str) -> Features:
-    """Return the features with some taken away, as ``landlock=3,userns=0,mount_setattr=0,seccomp=0,privileged=0``."""
+    """Return the features with some taken away, as ``landlock=3,userns=0,mount_setattr=0,seccomp=0,privileged=0``.
+
+    ``kernel=5.4`` is an older kernel, ``machine=riscv64`` another architecture.
+    """
+    from dataclasses import replace  # only tests pretend
+
     for entry in filter(None, (part.strip() for part in pretend.split(","))):
         name, _, text = entry.partition("=")
-        if name not in ("landlock", "userns", "mount_setattr", "seccomp", "privileged", "all_ids") or not text.isdigit():
+        if name == "kernel" and text.replace(".", "", 1).isdigit() and "." in text:
+            major, _, minor = text.partition(".")
+            found = replace(found, kernel=min(found.kernel, (int(major), int(minor))))
+            continue
+        if name == "machine" and text:
+            found = replace(found, machine=text)
+            continue
+        if name not in _MAY_BE_NARROWED or not text.isdigit():
             raise PolicyError(
                 PRETEND, f"{entry!r} is not understood", "write for example landlock=3,userns=0,mount_setattr=0"
             )
@@ -92,6 +120,12 @@ def narrow(found: Features, pretend: str) -> Features:
     return found
 
 
+_MAY_BE_NARROWED = {
+    "landlock", "userns", "mount_setattr", "seccomp", "privileged", "all_ids", "user_notification", "killable_wait",
+    "changes_ids",
+}  # fmt: skip
+
+
 def _landlock() -> tuple[int, str]:
     from isolate_fn._sys import calls  # here: importing ctypes costs more than a program that never isolates should pay
 
@@ -100,12 +134,14 @@ def _landlock() -> tuple[int, str]:
     except OSError as failure:
         if failure.errno == errno.EOPNOTSUPP:
             return 0, "Landlock is built into this kernel but switched off (boot parameter lsm= lacks landlock)"
+        if failure.errno == errno.EPERM:
+            return 0, "a seccomp filter denies landlock_create_ruleset(2)"
         return 0, "this kernel has no Landlock (Linux 5.13 with CONFIG_SECURITY_LANDLOCK)"
 
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:  # ASCII, for which Python would load a codec
             return file.read().strip()
     except OSError:
         return ""
@@ -118,16 +154,21 @@ def _user_namespaces() -> tuple[bool, str]:
         return False, "sysctl user.max_user_namespaces is 0"
     if os.geteuid() != 0 and _read("/proc/sys/kernel/unprivileged_userns_clone") == "0":
         return False, "sysctl kernel.unprivileged_userns_clone is 0"
+    restricted = _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1"
+    if restricted and os.geteuid() != 0 and _read("/proc/self/attr/current") in ("unconfined", ""):
+        return False, "sysctl kernel.apparmor_restrict_unprivileged_userns is 1 (AppArmor, Ubuntu 23.10 and newer)"
     return True, ""
 
 
-def _privileged() -> bool:
+def is_filtered() -> bool:
+    """Tell whether a system call filter is around this process, a container's or a unit's (PR_GET_SECCOMP of prctl(2))."""
     from isolate_fn._sys import calls
+    from isolate_fn._sys.constants import PR_GET_SECCOMP
 
-    wanted = 0
-    for capability in (0, 1, 6, 7, 12, 21):  # CHOWN, DAC_OVERRIDE, SETGID, SETUID, NET_ADMIN, SYS_ADMIN
-        wanted |= 1 << capability
-    return os.geteuid() == 0 and calls.capabilities()[0] & wanted == wanted
+    try:
+        return calls.prctl(PR_GET_SECCOMP) != 0
+    except OSError:  # of such a filter
+        return True
 
 
 def _all_ids() -> bool:

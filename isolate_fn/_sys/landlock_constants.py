@@ -12,7 +12,8 @@ accepts a rule set that handles all of them (tests/kernels).
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+
+from isolate_fn._frozen import dataclass
 
 
 class AccessFS(enum.IntFlag):
@@ -80,7 +81,8 @@ FILE_RIGHTS = (
 )
 
 
-class Right(NamedTuple):
+@dataclass(frozen=True)
+class Right:
     """One right or scope, and where it came from.
 
     Attributes:

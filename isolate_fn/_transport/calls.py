@@ -6,57 +6,77 @@ parameter.
 
 The two parts, read by `isolate_fn._transport.received`::
 
-    function    b"N" + pickle of a Location, or b"V" + pickle (cloudpickle) of the function itself
-    arguments   pickle, protocol 5, of the tuple of positional arguments, or of [args, kwargs] where there are keywords;
-                big buffers travel beside it
+    function    b"N" + pickle of a Location, or b"V" + pickle (cloudpickle) of the function itself;
+                b"A" before either where its calls are to be awaited
+    arguments   `plain` arguments by marshal, which begins with another byte and takes a third of the time; else pickle,
+                protocol 5, of the tuple of positional arguments, or of [args, kwargs] where there are keywords; big
+                buffers travel beside it
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import marshal
 import pickle
 from collections.abc import Callable, Mapping
 from types import MethodType
-from typing import Any, NamedTuple
 
+from isolate_fn._frozen import dataclass
+from isolate_fn._transport.coroutines import is_coroutine_function
 from isolate_fn._transport.naming import MAIN_MODULES, Location, importable_file, locate
 from isolate_fn._transport.pickling import dump as dump
-from isolate_fn._transport.pickling import is_decorated
+from isolate_fn._transport.pickling import is_bound, is_decorated
 
-BY_NAME, BY_VALUE = b"N", b"V"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+AWAITED, BY_NAME, BY_VALUE = b"A", b"N", b"V"
+
+MARSHAL_VERSION = 2  # before references between equal objects, which are only looked for in vain here
 
 # Below this many bytes a buffer costs less inside the payload than as a mapping of its own.
 OUT_OF_BAND_FROM = 64 * 1024
 
-# Exact types that plain pickle writes without ever asking a class of the caller's.
+# Exact types that are written without ever asking a class of the caller's.
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
-class FunctionRef(NamedTuple):
+@dataclass(frozen=True)
+class FunctionRef:
     """One function, and how it travels. Made once per function; the caller keeps it.
 
     Attributes:
         function: the plain function, behind every decorator of ours.
         location: where it is found by name; None where it travels by value.
         by_value_because: why no name leads to it; empty where one does.
+        awaited: its calls return coroutines, which the worker runs to their end.
     """
 
     function: Callable[..., Any]
     location: Location | None
     by_value_because: str
+    awaited: bool = False
 
 
-class EncodedCall(NamedTuple):
+class EncodedCall:
     """The arguments of one call.
 
     Attributes:
         arguments: see the module's description.
         buffers: contiguous bytes that the arguments refer to by position. They are the caller's own memory,
             not copies.
+        iterators: one-shot iterators of the caller's among the arguments, which it goes on running, by their numbers.
+        loan: what is passed open: its ``descriptors`` travel with the call, and ``settle()`` ends it. None for nothing.
     """
 
-    arguments: bytes
-    buffers: list[memoryview]
+    __slots__ = ("arguments", "buffers", "iterators", "loan")
+
+    def __init__(
+        self, arguments: bytes, buffers: list[memoryview], loan: Any = None, iterators: Mapping[int, Any] | None = None
+    ) -> None:
+        self.arguments, self.buffers, self.loan, self.iterators = arguments, buffers, loan, iterators
 
 
 def unbind(
@@ -73,8 +93,8 @@ def unbind(
     keywords = dict(kwargs)
     placeholder = getattr(functools, "Placeholder", FunctionRef)  # partial's gaps, since Python 3.14
     while True:
-        if isinstance(function, MethodType):
-            args, function = (function.__self__, *args), function.__func__
+        if isinstance(function, MethodType) or is_bound(function):
+            args, function = (function.__self__, *args), function.__func__  # type: ignore[attr-defined]
         elif type(function) is functools.partial and not any(held is placeholder for held in function.args):
             args, keywords = (*function.args, *args), {**function.keywords, **keywords}
             function = function.func
@@ -95,7 +115,17 @@ def function_reference(function: Callable[..., Any]) -> FunctionRef:
     """
     function, _, _ = unbind(function, (), {})
     location = locate(function)
-    return FunctionRef(function, location, "" if location else _why_not_by_name(function))
+    why = "" if location else _why_not_by_name(function)
+    return FunctionRef(function, location, why, is_coroutine_function(function))
+
+
+def plain(args: tuple[Any, ...]) -> bytes:
+    """Write positional arguments that are all of `ATOMS`.
+
+    Raises:
+        ValueError: one is longer than marshal can count.
+    """
+    return marshal.dumps(args, MARSHAL_VERSION)
 
 
 def encode_call(
@@ -104,6 +134,7 @@ def encode_call(
     kwargs: Mapping[str, Any],
     *,
     out_of_band_from: int = OUT_OF_BAND_FROM,
+    loan: Any = None,
 ) -> EncodedCall:
     """Write down the arguments of one call.
 
@@ -112,6 +143,7 @@ def encode_call(
         args: positional arguments, bound ones included.
         kwargs: keyword arguments.
         out_of_band_from: buffers of at least this many bytes stay out of the pickle.
+        loan: see `EncodedCall`; settled where the arguments cannot be written.
 
     Returns:
         The arguments and the buffers beside them.
@@ -125,7 +157,15 @@ def encode_call(
             if kind not in ATOMS or (kind is bytes and len(value) >= out_of_band_from):
                 break
         else:
-            return EncodedCall(pickle.dumps(args, 5), [])
+            with contextlib.suppress(ValueError):  # 2 GiB of text
+                return EncodedCall(plain(args), [])
+    iterators: Mapping[int, Any] | None = None
+    for value in (*args, *kwargs.values()):
+        if hasattr(type(value), "__next__") or hasattr(type(value), "__anext__"):
+            from isolate_fn._transport.fed import take_out  # few calls have one
+
+            args, kwargs, iterators = take_out(reference.function, args, kwargs)
+            break
     outside: list[memoryview] = []
 
     def keep_inside(buffer: pickle.PickleBuffer) -> bool:
@@ -139,8 +179,10 @@ def encode_call(
     keywords = {name: _large(value, out_of_band_from) for name, value in kwargs.items()}
     try:
         everything = [positional, keywords] if keywords else positional
-        return EncodedCall(dump(everything, b"", keep_inside, start_over=outside.clear), outside)
+        return EncodedCall(dump(everything, b"", keep_inside, start_over=outside.clear), outside, loan, iterators)
     except Exception as error:
+        if loan is not None:
+            loan.settle()
         from isolate_fn._transport.rejection import explain_arguments  # only for a call that fails
 
         raise explain_arguments(reference.function, args, kwargs, error) from error
@@ -172,10 +214,11 @@ def function_part(reference: FunctionRef) -> bytes:
     Raises:
         CallRejected: a global that a function sent by value uses cannot be pickled.
     """
+    awaited = AWAITED if reference.awaited else b""
     if reference.location is not None:
-        return BY_NAME + pickle.dumps(tuple(reference.location), 5)
+        return awaited + BY_NAME + pickle.dumps(tuple(reference.location), 5)
     try:
-        return dump(reference.function, BY_VALUE)
+        return dump(reference.function, awaited + BY_VALUE)
     except Exception as error:
         from isolate_fn._transport.rejection import explain_function  # only for a call that fails
 

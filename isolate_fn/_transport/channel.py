@@ -6,11 +6,10 @@ drops whatever a hostile worker attaches.
 
 from __future__ import annotations
 
-import array
+import _socket  # ``socket`` makes its numbers enums, which takes longer than all other imports of a worker
 import os
-import socket
+import struct
 from collections.abc import Sequence
-from typing import Any
 
 from isolate_fn.errors import TransportError
 
@@ -19,6 +18,7 @@ from .frames import (
     HEADER,
     HEADER_SIZE,
     MAGIC,
+    MOST_LENT,
     Buffer,
     Frame,
     FrameReader,
@@ -28,21 +28,36 @@ from .frames import (
     pack,
 )
 from .memory import map_sealed, write_arena
-from .small_frames import split_small
+from .small_frames import before_result
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _NO_LIMIT = 1 << 62
 _IOV_MAX = 512
-_MOST_DESCRIPTORS = 3
-_ANCILLARY = socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
+_NO_SIGNAL = _socket.MSG_NOSIGNAL
+_MOST_DESCRIPTORS = max(4, 1 + MOST_LENT)
+_ANCILLARY = _socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
 _SMALL, _BIG = 1 << 15, 1 << 20
 """Bytes to ask for, at first and when more is to come: malloc(3) maps and unmaps what is much bigger than the first."""
 
 
-def sendmsg_all(connection: socket.socket, pieces: Sequence[Buffer]) -> None:
+def _received(ancillary: Any) -> list[int]:
+    """Return the descriptors among what recvmsg(2) has returned beside the data."""
+    descriptors: list[int] = []
+    for level, kind, content in ancillary:
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+            count = len(content) // 4
+            descriptors.extend(struct.unpack(f"{count}i", content[: 4 * count]))
+    return descriptors
+
+
+def sendmsg_all(connection: _socket.socket, pieces: Sequence[Buffer]) -> None:
     """Send every piece, however many calls it takes."""
     views = [memoryview(piece).cast("B") for piece in pieces if length_of(piece)]
     while views:
-        sent = connection.sendmsg(views[:_IOV_MAX], (), socket.MSG_NOSIGNAL)
+        sent = connection.sendmsg(views[:_IOV_MAX], (), _socket.MSG_NOSIGNAL)
         while views and sent >= views[0].nbytes:
             sent -= views.pop(0).nbytes
         if sent:
@@ -57,35 +72,54 @@ class WorkerChannel:
     """
 
     def __init__(self, descriptor: int) -> None:
-        self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+        self.connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
         self._recvmsg, self._sendall = self.connection.recvmsg, self.connection.sendall
+        self.lent: list[int] = []  # what came with the last frame beside its shared memory; whoever takes it closes it
 
-    def receive(self) -> tuple[bytes, Sequence[bytes | memoryview]] | None:
-        """Wait for one frame.
+    def read(self) -> tuple[bytes, Any] | None:
+        """Wait for bytes, and return them and what came with them.
 
         Returns:
-            Its JSON and its buffers; None when the caller has closed, or sent nothing for as long as it said (SO_RCVTIMEO).
+            None when the caller has closed, or sent nothing for as long as it said (SO_RCVTIMEO).
+        """
+        try:
+            data, ancillary, _, _ = self._recvmsg(_SMALL, _ANCILLARY, _socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return None
+        return (data, ancillary) if data else None
+
+    def complete(self, data: bytes, ancillary: Any) -> tuple[bytes, Sequence[bytes | memoryview]] | None:
+        """Return JSON and buffers of the frame that begins with what was read; None when the caller closes first.
 
         Raises:
             TransportError: the bytes are no frame.
         """
-        try:
-            data, ancillary, _, _ = self._recvmsg(_SMALL, _ANCILLARY)
-        except BlockingIOError:
-            return None
-        small = None if ancillary else split_small(data)
-        if small is not None:
-            return small
         received = self._receive(data, ancillary)
         if received is None:
             return None
         frame, descriptors = received
+        arena = 1 if frame.arena else 0
+        self.lent += descriptors[arena:]
+        del descriptors[arena:]
         try:
             frame = self._with_arena(frame, descriptors)
             return frame.json, frame.buffers
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+
+    def reply(self) -> tuple[bytes, Sequence[bytes | memoryview]] | None:
+        """Wait for one frame however long it takes; None when the caller has closed.
+
+        Raises:
+            TransportError: the bytes are no frame.
+        """
+        while True:
+            try:
+                data, ancillary, _, _ = self._recvmsg(_SMALL, _ANCILLARY)
+            except BlockingIOError:  # the time that a worker waits for a call
+                continue
+            return self.complete(data, ancillary) if data else None
 
     def receive_with_descriptors(self) -> tuple[Frame, list[int]] | None:
         """Wait for one frame and what came with it; None when the caller has closed."""
@@ -98,9 +132,7 @@ class WorkerChannel:
         complete = False
         try:
             while True:
-                for level, kind, content in ancillary:
-                    if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                        descriptors.extend(array.array("i", content[: len(content) // 4 * 4]))
+                descriptors += _received(ancillary)
                 if not data:
                     return None
                 frame = reader.feed(data)
@@ -122,13 +154,17 @@ class WorkerChannel:
     def send(self, kind: int, json: bytes, buffers: Sequence[Buffer] = ()) -> None:
         """Send one frame; big buffers go through shared memory that the caller makes."""
         if not buffers and len(json) < _SMALL:
-            self._sendall(HEADER.pack(MAGIC, kind, 0, 0, 0, len(json), 0) + json, socket.MSG_NOSIGNAL)
+            self._sendall(HEADER.pack(MAGIC, kind, 0, 0, 0, len(json), 0) + json, _socket.MSG_NOSIGNAL)
             return
         if sum(map(length_of, buffers)) < ARENA_FROM:
             sendmsg_all(self.connection, pack(kind, json, buffers))
             return
         self._fill_arena(buffers)
         sendmsg_all(self.connection, pack(kind, json, buffers, arena=True))
+
+    def send_short(self, json: bytes) -> None:
+        """Send a result that is short and has no buffers."""
+        self._sendall(before_result(len(json)) + json, _NO_SIGNAL)
 
     def send_inline(self, kind: int, json: bytes, buffers: Sequence[Buffer] = ()) -> None:
         """Send one frame through the socket alone, whatever its size."""
@@ -137,7 +173,7 @@ class WorkerChannel:
     def _fill_arena(self, buffers: Sequence[Buffer]) -> None:
         size = arena_layout(buffers)[0]
         sendmsg_all(self.connection, pack(Kind.ARENA, b'{"size": %d}' % size))
-        _, descriptors, _, _ = socket.recv_fds(self.connection, HEADER_SIZE + 2, 1)
+        descriptors = _received(self._recvmsg(HEADER_SIZE + 2, _socket.CMSG_SPACE(4))[1])
         if len(descriptors) != 1:
             raise TransportError("the caller gave no shared memory")
         try:

@@ -9,26 +9,32 @@ package.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
-from isolate_fn._transport import codec_decode_classes, codec_decode_std, codec_decode_values
-from isolate_fn._transport.codec_decoder import Decoder, Invalid
 from isolate_fn._transport.codec_types import DEFAULT_LIMITS, INT_DIGITS, DecodeLimits, has_digit_run
+from isolate_fn._transport.invalid import Invalid
 from isolate_fn._transport.registry import EMPTY, ClassTable
 from isolate_fn._transport.text import visible
 from isolate_fn.errors import TransportError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from isolate_fn._transport.codec_decoder import Builder
+
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _SMALL = 200
-_BUILDERS = {**codec_decode_std.BUILDERS, **codec_decode_values.BUILDERS, **codec_decode_classes.BUILDERS}
 _TAG_TEXT = b'"$"'
+_ZERO = ord("0")
 
-# A string, without backtracking and matching unterminated ones too, so that the time is linear for any input.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+# A string, without backtracking and matching unterminated ones too, so that the time is linear for any input. Compiled
+# (and kept by re) when an answer is large or deep enough to be looked at.
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
 _NESTING = bytes({91: 1, 123: 1, 93: 255, 125: 255}.get(byte, 0) for byte in range(256))
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
@@ -62,7 +68,11 @@ def decode(
             check_bounds(data, buffers, limits)
         text = data.decode()
         if buffers or _TAG_TEXT in data:
-            return Decoder(buffers, classes, limits, _BUILDERS).run(text)
+            from isolate_fn._transport.codec_decoder import (
+                Decoder,  # not for what JSON itself has, most scripts' one answer
+            )
+
+            return Decoder(buffers, classes, limits, builders()).run(text)
         value, end = _scan(text, 0)
         if end != len(text):
             raise Invalid("text after the value")
@@ -77,6 +87,14 @@ def decode(
         raise TransportError("no memory for the isolate's answer", "return less") from None
     except Exception as problem:
         raise TransportError(f"the isolate's answer is not valid: {_short(problem)}") from None
+
+
+@functools.cache
+def builders() -> dict[str, Builder]:
+    """Return tag -> builder, of the values that need no library."""
+    from isolate_fn._transport import codec_decode_classes, codec_decode_std, codec_decode_values
+
+    return {**codec_decode_std.BUILDERS, **codec_decode_values.BUILDERS, **codec_decode_classes.BUILDERS}
 
 
 LONG = object()
@@ -94,6 +112,8 @@ def decode_short(data: bytes) -> Any:
     """
     if len(data) > INT_DIGITS or _TAG_TEXT in data:
         return LONG
+    if data.isdigit() and (data[0] != _ZERO or len(data) == 1):  # JSON knows no 007
+        return int(data)
     try:
         text = data.decode()
         value, end = _scan(text, 0)
@@ -123,7 +143,7 @@ def check_bounds(data: bytes, buffers: Sequence[memoryview | bytes], limits: Dec
     many = len(data) > limits.nodes and brackets + data.count(b",") + data.count(b":") >= limits.nodes
     long = has_digit_run(data)
     if deep or many or long:
-        _check_structure(_STRING.sub(b"", data), limits)
+        _check_structure(re.sub(_STRING, b"", data, flags=re.DOTALL), limits)
 
 
 def _check_structure(bare: bytes, limits: DecodeLimits) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import enum
 import functools
 import operator
-from typing import Any
 
 from isolate_fn._transport.codec_decoder import Builder, Decoder, Invalid, a
 from isolate_fn._transport.codec_types import ROOT
 from isolate_fn._transport.text import visible
 from isolate_fn.errors import ResultRejected
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _FLAG_BITS = 64
 _OTHER_VERSION = "the isolate has another version of this class: its fields differ"

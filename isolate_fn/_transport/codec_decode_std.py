@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
-from typing import Any
 
 from isolate_fn._transport.codec_decoder import Builder, Decoder, Invalid, a, ints
 from isolate_fn._transport.codec_encode_std import ARRAY_CODES, FACTORIES, VIEW_FORMATS
 from isolate_fn._transport.codec_types import LIST_BYTES, LONG_TEXT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _HEX = re.compile(rf"-?[0-9a-f]{{1,{LONG_TEXT + 1}}}\Z")
 _TO_UTF16 = bytes(range(0xF0))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from isolate_fn._transport.codec_decoder import Builder, Decoder, Invalid, a, ints
 from isolate_fn._transport.codec_encode_std import ADDRESSES, PATHS
 from isolate_fn._transport.codec_types import DECIMAL_DIGITS, FRACTION_BYTES, ROOT
 from isolate_fn.errors import ResultRejected
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _UUID = re.compile(r"[0-9a-f]{32}\Z")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?(?:E[+-]?[0-9]{1,20})?|s?NaN[0-9]*|Infinity)\Z")

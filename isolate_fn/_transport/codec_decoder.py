@@ -12,14 +12,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from json import scanner as json_scanner
 from types import ModuleType
-from typing import Any
 
 from isolate_fn._transport.codec_types import ROOT, SMALL_BUFFER, TAG, DecodeLimits
+from isolate_fn._transport.invalid import Invalid as Invalid
 from isolate_fn._transport.registry import ClassTable, Entry
 from isolate_fn._transport.text import visible
 from isolate_fn.errors import ResultRejected
 
-Builder = Callable[["Decoder", dict[str, Any]], Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+Builder = Callable[["Decoder", dict[str, "Any"]], "Any"]
 """Turns one tagged JSON object, whose parts are built already, into a value."""
 
 _make_scanner: Any = getattr(json_scanner, "c_make_scanner", None)
@@ -40,10 +44,6 @@ def _scanner_for(decoder: Decoder) -> Callable[[str, int], tuple[Any, int]]:
     if _make_scanner is None:  # an interpreter without the C accelerator
         made = json.JSONDecoder(object_hook=decoder.object_hook)
     return made.scan_once if _make_scanner is None else _make_scanner(made)  # type: ignore[no-any-return]
-
-
-class Invalid(Exception):
-    """The wire holds something that the format does not allow. Never leaves this package."""
 
 
 class Decoder:

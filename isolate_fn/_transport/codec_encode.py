@@ -10,10 +10,7 @@ long text) shows in its output; then the value is walked a second time, carefull
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from json import encoder as json_encoder
-from typing import Any
 
 from isolate_fn._transport.codec_encoder import CORE, Encoder, Handler, Refused
 from isolate_fn._transport.codec_types import (
@@ -27,20 +24,22 @@ from isolate_fn._transport.codec_types import (
     class_name,
     has_digit_run,
 )
+from isolate_fn._transport.json_text import dumps
 from isolate_fn.errors import ResultRejected
 
-_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
-# Made once, because JSONEncoder.encode makes one for each value; None where the C accelerator is missing.
-_make: Any = getattr(json_encoder, "c_make_encoder", None)
-_text_in_c = json_encoder.encode_basestring
-_chunks = _make(None, _json.default, _text_in_c, None, ":", ",", False, False, True) if _make else None
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _TEXT = frozenset({str})
 _new = tuple.__new__
 
 
-def _dumps(tree: object) -> str:
-    return "".join(_chunks(tree, 0)) if _chunks else _json.encode(tree)
+def encode_short(value: object) -> bytes:
+    """Return the JSON of a number that fits a register, or of None, as `encode` would; nothing for any other value."""
+    if type(value) is int and INT_MIN <= value <= INT_MAX:
+        return b"%d" % value
+    return b"null" if value is None else b""
 
 
 def encode(value: object, *, registered: Mapping[type, Callable[[Any], Any]] | None = None) -> Encoded:
@@ -57,10 +56,9 @@ def encode(value: object, *, registered: Mapping[type, Callable[[Any], Any]] | N
     Raises:
         ResultRejected: something in it cannot travel; names the type, the place and the fix.
     """
-    if type(value) is int and INT_MIN <= value <= INT_MAX:
-        return _new(Encoded, (b"%d" % value, []))  # a third of the time of Encoded(...)
-    if value is None:
-        return _new(Encoded, (b"null", []))
+    text = encode_short(value)
+    if text:
+        return _new(Encoded, (text, []))  # a third of the time of Encoded(...)
     try:
         return _plain_first(value, registered or {})
     except Refused as refusal:
@@ -75,13 +73,13 @@ def encode(value: object, *, registered: Mapping[type, Callable[[Any], Any]] | N
 def _plain_first(value: object, registered: Mapping[type, Callable[[Any], Any]]) -> Encoded:
     encoder = Encoder(registered)
     try:
-        text = _dumps(encoder.value(value)).encode()
+        text = dumps(encoder.value(value)).encode()
     except ValueError:  # UnicodeEncodeError: a lone surrogate; ValueError: an int beyond sys.get_int_max_str_digits()
         text = b""
     if text and len(text) <= RETRY_BYTES and not has_digit_run(text):
         return Encoded(text, encoder.buffers)
     encoder = Encoder(registered, careful=True)
-    return Encoded(_dumps(encoder.value(value)).encode(), encoder.buffers)
+    return Encoded(dumps(encoder.value(value)).encode(), encoder.buffers)
 
 
 def _same(encoder: Encoder, value: Any) -> Any:

@@ -7,10 +7,13 @@ nothing is imported on their behalf.
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from isolate_fn._transport.codec_encoder import Encoder, Handler, Refused
 from isolate_fn._transport.codec_types import DECIMAL_DIGITS, FRACTION_BYTES, TAG
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 VIEW_FORMATS = frozenset("bBhHiIlLqQfd?c")
 """Formats that memoryview.cast can restore."""

@@ -7,12 +7,15 @@ from array import array
 from binascii import b2a_base64
 from collections.abc import Callable, Mapping
 from types import FunctionType, ModuleType
-from typing import Any
 
 from isolate_fn._transport.codec_types import MANY, ROOT, SMALL_BUFFER, TAG, VALUE_DEPTH, class_name
 from isolate_fn.errors import ResultRejected
 
-Handler = Callable[["Encoder", Any], Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+Handler = Callable[["Encoder", "Any"], "Any"]
 """Turns one value into its JSON form, adding buffers to the encoder."""
 
 CORE: dict[type, Handler] = {}

@@ -13,7 +13,12 @@ a small message cannot become a big value.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from isolate_fn._records import NamedTuple
+
 
 TAG = "$"
 ROOT = "result"

@@ -6,10 +6,13 @@ import builtins
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
-from typing import Any
 
 from isolate_fn._transport.codec_types import class_name
 from isolate_fn.errors import IsolationError, PolicyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # They steer the program. Raised by surprise they end a generator, a loop or a task quietly.
 _STEERING = (StopIteration, StopAsyncIteration)

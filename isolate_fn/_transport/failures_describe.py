@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any
 
 from isolate_fn._transport.codec_encode import encode
 from isolate_fn._transport.codec_types import class_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 TEXT = 8 * 1024
 """Characters of one message or note."""
@@ -47,7 +50,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 
 _PACKAGE = "isolate_fn."
 
-Described = dict[str, Any]
+Described = dict[str, "Any"]
 
 
 def describe(exc: BaseException, *, registered: Mapping[type, Callable[[Any], Any]] | None = None) -> Described:

@@ -3,7 +3,7 @@
     magic "IFN1" | kind u8 | flags u8 | reserved u16 = 0 | n_buffers u32 | json_len u64 | inline_len u64
     n_buffers x u64 lengths | JSON | the buffers back to back                        (all little endian)
 
-With ``Flag.ARENA`` the buffers are not in the stream: they lie in shared memory, in order, each at the next
+With the flag ``ARENA`` the buffers are not in the stream: they lie in shared memory, in order, each at the next
 multiple of ``ALIGNMENT``, and ``inline_len`` is 0.
 
 The reader is written for a hostile sender. Memory grows with the bytes that arrived, never with a length that
@@ -13,13 +13,17 @@ stay visible as ``FrameReader.pending`` so that the owner can end a worker that 
 
 from __future__ import annotations
 
-import enum
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from isolate_fn._transport.codec_types import json_limit as default_json_limit
 from isolate_fn.errors import TransportError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar, NamedTuple
+else:
+    from isolate_fn._records import NamedTuple
 
 MAGIC = b"IFN1"
 HEADER = struct.Struct("<4sBBHIQQ")
@@ -32,42 +36,56 @@ ARENA_FROM = 256 * 1024
 
 MAX_BUFFERS = 1 << 18
 """Each costs the reader some 200 bytes, however small it is."""
-
 COALESCE = 16 * 1024
 """Buffers smaller than this many bytes are joined before sending: sendmsg(2) takes at most IOV_MAX = 1024
 pieces."""
+
+MOST_LENT = 16
+"""Descriptors of the caller's that may come along with one call."""
 
 Buffer = bytes | bytearray | memoryview
 
 _unpack_header = HEADER.unpack_from
 
 
-class Kind(enum.IntEnum):
-    """What a frame is. A number not listed here ends the conversation."""
+class Kind(int):
+    """What a frame is. A number not listed here ends the conversation.
 
-    READY = 1  # the walls stand, the worker waits for its call
-    RESULT = 2  # JSON and buffers of codec.encode
-    EXCEPTION = 3  # JSON and buffers of codec.encode(failures.describe(...))
-    ARENA = 4  # {"size": bytes}: the worker asks for shared memory
-    REJECTED = 5  # {"type_name", "where", "remedy"}: the value could not be encoded
-    ITEM = 6  # one value of a generator
-    END = 7  # a generator is exhausted
-    HOST_CALL = 8  # a call of an exposed host function
-    HOST_REPLY = 9  # its answer
-    SETUP_FAILED = 10  # {"step", "call", "errno", "remedy"}: the walls could not be built
-    CALL = 11  # the call going in
-    NEXT = 12  # the caller wants the next item
-    NOTICE = 13  # text for logs and progress
+    No enum: a spawner, which loads this, imports it in half the time without that module.
+    """
+
+    name: str
+
+    READY: ClassVar[Kind]  # the walls stand, the worker waits for its call
+    RESULT: ClassVar[Kind]  # JSON and buffers of codec.encode
+    EXCEPTION: ClassVar[Kind]  # JSON and buffers of codec.encode(failures.describe(...))
+    ARENA: ClassVar[Kind]  # {"size": bytes}: the worker asks for shared memory
+    REJECTED: ClassVar[Kind]  # {"type_name", "where", "remedy"}: the value could not be encoded
+    ITEM: ClassVar[Kind]  # one value of a generator
+    END: ClassVar[Kind]  # a generator is exhausted
+    HOST_CALL: ClassVar[Kind]  # a call of an exposed host function
+    HOST_REPLY: ClassVar[Kind]  # its answer
+    SETUP_FAILED: ClassVar[Kind]  # {"step", "call", "errno", "remedy"}: the walls could not be built
+    CALL: ClassVar[Kind]  # the call going in
+    NEXT: ClassVar[Kind]  # the caller wants the next item
+    NOTICE: ClassVar[Kind]  # text for logs and progress
+    OBSERVED: ClassVar[Kind]  # what was counted: coverage; once before an answer, where it was asked for
+
+    def __new__(cls, number: int, name: str) -> Kind:
+        """Make one of them."""
+        kind = super().__new__(cls, number)
+        kind.name = name
+        setattr(cls, name, kind)
+        return kind
 
 
-class Flag(enum.IntFlag):
-    """Bits of the header's flag byte."""
+KINDS = tuple([Kind(number, name) for number, name in enumerate(filter(str.isupper, Kind.__annotations__), 1)])
+"""All of them, in the order above, from 1 on."""
 
-    ARENA = 1
+_KINDS = {int(kind): kind for kind in KINDS}
 
-
-_KINDS = {int(kind): kind for kind in Kind}
-_ARENA = int(Flag.ARENA)
+_ARENA = 1
+"""The only bit of the header's flag byte."""
 
 
 class Frame(NamedTuple):
@@ -209,7 +227,7 @@ class FrameReader:
             if not (flags or reserved or count or inline) and magic == MAGIC and HEADER_SIZE + json_len == len(data):
                 kind = _KINDS.get(number)
                 if kind is not None and json_len <= self._json_limit:
-                    return Frame(kind, data[HEADER_SIZE:], [])
+                    return Frame(kind, data[HEADER_SIZE:], [], False, ())
         self._data += data
         if len(self._data) >= self._need:
             return self.next()

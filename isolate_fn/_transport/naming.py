@@ -13,7 +13,12 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from typing import Any, NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from isolate_fn._records import NamedTuple
 
 # Modules that exist only in the process that runs them; multiprocessing imports the script as __mp_main__.
 MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
@@ -68,13 +73,14 @@ def locate(function: object) -> Location | None:
     return None if behind is None else Location(module_name, qualname, file, behind)
 
 
-def importable_file(module_name: str) -> str | None:
+def importable_file(module_name: str | None) -> str | None:
     """Say which file an imported module came from, or None where no other process can import it by name.
 
     Returns:
         An absolute path, or ``""`` for a module that is built into the interpreter.
     """
-    if module_name in MAIN_MODULES:
+    # Types made at run time may have none; runpy's is "<run_path>".
+    if not module_name or module_name in MAIN_MODULES or module_name.startswith("<"):
         return None
     module = sys.modules.get(module_name)
     file = getattr(module, "__file__", None)

@@ -6,15 +6,20 @@ nothing in another process. So it is stopped there, and cloudpickle starts over.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
+import os
 import pickle
 import sys
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
 
 from isolate_fn._transport.naming import MAIN_MODULES, importable_file, locate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class _NeedsValue(Exception):
@@ -62,6 +67,22 @@ def is_decorated(value: object) -> bool:
     return getattr(type(value), "__isolate_fn__", False) is True
 
 
+def is_bound(value: object) -> bool:
+    """True for decorated methods that are bound."""
+    return getattr(type(value), "__isolate_fn_bound__", False) is True
+
+
+def _refuse_grant(value: object) -> None:
+    """Refuse a mount word or an open file inside another value.
+
+    The function would receive the word, and nothing would be mounted. Of a text file cloudpickle would send a copy.
+    """
+    if getattr(type(value), "__isolate_fn__", False) == "grant":
+        raise pickle.PicklingError("only an argument of its own is mounted")
+    if type(value) is io.TextIOWrapper:
+        raise TypeError("it is an open file")
+
+
 @functools.cache
 def by_value_pickler() -> type[pickle.Pickler]:
     """Make the pickler for what has no name: cloudpickle, but by name for whatever decorators hide."""
@@ -71,12 +92,15 @@ def by_value_pickler() -> type[pickle.Pickler]:
 
     from isolate_fn._transport.received import load_location, load_stand_in
 
-    registering = threading.Lock()
+    # Re-entrant, for signal handlers that make calls; a new one in a forked child, where its holder may not live.
+    registering = [threading.RLock()]
+    os.register_at_fork(after_in_child=lambda: registering.__setitem__(0, threading.RLock()))
 
     class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, value: Any) -> Any:
             if type(value) is memoryview:
                 return _reduce_view(value)
+            _refuse_grant(value)
             if is_decorated(value):
                 location = locate(value)
                 if location:
@@ -93,12 +117,13 @@ def by_value_pickler() -> type[pickle.Pickler]:
             # cloudpickle believes that every module in sys.modules can be imported elsewhere. The
             # registration is its only public way to learn otherwise; its decision is made inside this one
             # call.
-            with registering:
+            with registering[0]:
                 cloudpickle.register_pickle_by_value(module)
                 try:
                     return super().reducer_override(value)
                 finally:
-                    cloudpickle.unregister_pickle_by_value(module)
+                    with contextlib.suppress(ValueError):  # a signal handler's call did it
+                        cloudpickle.unregister_pickle_by_value(module)
 
     return ByValuePickler
 
@@ -110,7 +135,8 @@ class _PlainPickler(pickle.Pickler):
         kind = type(value)
         if kind is memoryview:
             return _reduce_view(value)
-        if is_decorated(value):
+        if hasattr(kind, "__isolate_fn__"):
+            _refuse_grant(value)
             raise _NeedsValue
         if (kind is FunctionType or isinstance(value, type)) and (
             value.__module__ in MAIN_MODULES or importable_file(value.__module__) is None

@@ -9,16 +9,28 @@ Light on purpose: what is needed only for odd modules is imported only for them.
 
 from __future__ import annotations
 
-import pickle
+import marshal
+from _pickle import loads  # the module without the underscore imports what it has in Python as well
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from isolate_fn._transport.importing import EditableFinder as EditableFinder
 from isolate_fn._transport.importing import import_as_at_the_caller, origin
 from isolate_fn._transport.naming import Location, follow, walk
 from isolate_fn.errors import CallRejected, PolicyError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+AWAITED = ord("A")
+"""First byte of a function whose calls return coroutines; what follows says which function it is."""
+
 _BY_NAME = ord("N")
+PLAIN = ord("(")
+"""First byte of arguments that were marshalled, a tuple; pickles begin with 0x80."""
+
+asking: list[Callable[[int, bytes], Any]] = []
+"""How a worker asks its caller for something; empty anywhere else."""
 
 # The function that `load_function` got last: the one that this worker runs.
 _running: list[object] = []
@@ -34,15 +46,15 @@ def load_function(part: bytes | memoryview) -> Callable[..., Any]:
         CallRejected: it cannot be had inside; says why and what to try.
     """
     if part[0] == _BY_NAME:
-        function = load_location(pickle.loads(part[1:]))  # noqa: S301 - the caller's own data
+        function = load_location(loads(part[1:]))
     else:
         try:
-            function = pickle.loads(part[1:])  # noqa: S301 - the same
+            function = loads(part[1:])
         except BaseException as error:  # what it imports may raise anything, such as SystemExit
             raise _unpickling_failed("the function, sent by value,", error) from error
     if not callable(function):
         raise CallRejected("the function", f"it arrived as a {type(function).__name__}", "send a callable")
-    _running[:] = [function]
+    _running[:] = [function, getattr(function, "__func__", function)]
     return function  # type: ignore[no-any-return]
 
 
@@ -61,8 +73,10 @@ def load_arguments(part: bytes | memoryview, buffers: Iterable[Any] = ()) -> tup
     Raises:
         CallRejected: a class cannot be imported inside, or refuses to be rebuilt.
     """
+    if part[0] == PLAIN:
+        return marshal.loads(part), {}  # noqa: S302 - the caller's own data
     try:
-        received = pickle.loads(part, buffers=buffers) if buffers else pickle.loads(part)  # noqa: S301 - the caller's own data
+        received = loads(part, buffers=buffers) if buffers else loads(part)
     except Exception as error:
         raise _unpickling_failed("an argument", error) from error
     if type(received) is tuple:

@@ -7,18 +7,20 @@ types.*
 from __future__ import annotations
 
 import sys
-import typing
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
+from isolate_fn._frozen import dataclass
 from isolate_fn._transport.codec_types import class_name
 from isolate_fn.errors import PolicyError
 
-if typing.TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
     from isolate_fn._transport.exception_table import ExceptionTable
 
-Codec = Callable[[Any], Any]
+Codec = Callable[["Any"], "Any"]
 
 # Types that the codec carries without being told; naming one of them in returns= is harmless.
 _KNOWN_MODULES = frozenset(
@@ -38,9 +40,12 @@ _KNOWN_MODULES = frozenset(
     )
 )
 _MOST_CLASSES = 10_000
+# Identities of annotations that need no entry and have no parts.
+_PLAIN = frozenset(map(id, (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)))
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True)
+class Entry:
     """One class of the table.
 
     Attributes:
@@ -159,7 +164,7 @@ def entry_of(kind: type) -> Entry | None:
 class _Collector:
     def __init__(self, entries: dict[str, Entry] | None = None) -> None:
         self.entries = entries or {}
-        self.seen: set[int] = set()
+        self.seen = set(_PLAIN)
         self.exceptions: dict[str, type[Exception]] = {}
 
     def table(self, before: ExceptionTable | None) -> ExceptionTable | None:
@@ -208,6 +213,8 @@ class _Collector:
             if part is None or id(part) in self.seen:
                 continue
             self.seen.add(id(part))
+            import typing  # a program whose annotations need it has it; for the others it would be a slow import
+
             if isinstance(part, type) and typing.get_origin(part) is None:
                 if not self.value_class(part) and typing.is_typeddict(part):
                     waiting.extend(_field_annotations(part))
@@ -216,6 +223,8 @@ class _Collector:
 
 
 def _parts(part: object) -> list[object]:
+    import typing
+
     origin = typing.get_origin(part)
     if origin is typing.Literal:
         return [type(choice) for choice in typing.get_args(part)]
@@ -234,6 +243,8 @@ def _parts(part: object) -> list[object]:
 
 
 def _field_annotations(kind: type) -> list[object]:
+    import typing
+
     try:
         return list(typing.get_type_hints(kind).values())
     except Exception:

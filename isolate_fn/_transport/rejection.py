@@ -20,13 +20,16 @@ _REMEDIES = (
     ("_thread", "", "create locks inside the function"),
     ("threading", "", "create threads and locks inside the function"),
     # A file's class is in _io, or in tempfile.
-    ("_io", "", "pass the path with mounts=[ro(path)], or the file's content as bytes"),
-    ("socket", "", "open the connection inside the function and grant it with network="),
+    ("_io", "", "pass an open file as an argument of its own, not inside another value; or its content as bytes"),
+    ("tempfile", "", "pass an open file as an argument of its own, not inside another value; or its content as bytes"),
+    ("socket", "", "pass a connected socket as an argument of its own, not inside another value"),
+    ("isolate_fn.policy.mounts", "", "pass ro(path) or rw(path) as an argument of its own, not inside another value"),
+    ("ssl", "", "open the connection inside the function: its keys are in this process"),
     ("_ssl", "", "open the connection inside the function and grant it with network="),
     ("sqlite3", "", "open the database inside the function and grant its file with mounts="),
-    ("builtins", "generator", "pass a list of the items"),
+    ("builtins", "generator", "pass it as an argument of its own, not inside another one, or pass a list of the items"),
     ("builtins", "coroutine", "await it first and pass its result"),
-    ("builtins", "async_generator", "pass a list of the items"),
+    ("builtins", "async_generator", "pass it as an argument of its own, or pass a list of the items"),
     ("builtins", "frame", "pass the text of the traceback"),
     ("builtins", "traceback", "pass the text of the traceback"),
     ("builtins", "module", "import the module inside the function"),
@@ -46,7 +49,7 @@ def explain_arguments(
         kwargs: its keyword arguments.
         error: what pickling all of them raised.
     """
-    for name, value in _named(function, args, kwargs):
+    for name, value in named_arguments(function, args, kwargs):
         failure = _failure(value)
         if failure is not None:
             return _explain(f"argument {name!r}", value, failure)
@@ -129,10 +132,16 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
             yield f".{name}", part
 
 
-def _named(
+def named_arguments(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Iterator[tuple[str | int, Any]]:
-    """Pair every argument with its parameter's name, or with its position from 1 without a signature."""
+    """Pair every argument with its parameter's name, or with its position from 1 without a signature.
+
+    Args:
+        function: called.
+        args: positional arguments.
+        kwargs: keyword arguments.
+    """
     import inspect
 
     try:

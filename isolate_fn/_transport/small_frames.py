@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Sequence
 
-from isolate_fn._transport.frames import MAGIC, Kind
+from isolate_fn._transport.frames import HEADER, MAGIC, Kind
 
 NOT_KEPT = 255
 """Number of a function that the worker shall not keep: it has as many as one byte can count."""
@@ -29,6 +30,12 @@ def before_arguments(words: bytes, number: int, size: int) -> bytes:
         size: bytes.
     """
     return pack_small(Kind.CALL, words, bytes((number,)), bytes(size))[:-size]
+
+
+@functools.lru_cache(maxsize=256)
+def before_result(length: int) -> bytes:
+    """Return what precedes a result of ``length`` bytes of JSON and without buffers."""
+    return HEADER.pack(MAGIC, Kind.RESULT, 0, 0, 0, length, 0)
 
 
 def split_small(data: bytes) -> tuple[bytes, Sequence[bytes]] | None:

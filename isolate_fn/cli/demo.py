@@ -17,6 +17,7 @@ from typing import NamedTuple
 from isolate_fn.cli import table, unprotected
 from isolate_fn.cli.cases import CASES, Case, run_isolated
 from isolate_fn.cli.fetch import Unavailable
+from isolate_fn.cli.progress import progress
 from isolate_fn.cli.samples import MIB, Workspace
 from isolate_fn.cli.unprotected import Ended
 from isolate_fn.errors import Crashed, IsolationError, LimitExceeded, RemoteError, TimedOut
@@ -64,10 +65,10 @@ def run(*, only: Sequence[str] | None = None, as_json: bool = False, offline: bo
         0 when nothing got out of the isolates and the honest files worked in them, else 1.
     """
     rows = []
-    for case in CASES:
-        if only and case.name not in only:
-            continue
-        with table.progress(case.name):
+    chosen = [case for case in CASES if not only or case.name in only]
+    with progress("demo", len(chosen)) as step:
+        for case in chosen:
+            step(case.name)
             rows.append(play(case, offline=offline))
     held = all(row.isolated.status not in ("harm", "failed") for row in rows)
     if as_json:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+from isolate_fn.cli import terminal
 
 _HEADINGS = ("case", "what the file tries", "unprotected", "isolated")
 
@@ -23,9 +21,6 @@ _COLOURS = {
 }
 _WORDS = {"harm": "HARM", "held": "held", "works": "works", "failed": "FAILED", "unavailable": "not tried"}
 
-# Narrower, and the wrapped texts are no longer readable; wider, and the eye loses the line.
-_LEAST_WIDTH, _MOST_WIDTH = 80, 140
-
 
 class Line(NamedTuple):
     """One line of the table; a side is (status, text, seconds)."""
@@ -38,15 +33,14 @@ class Line(NamedTuple):
 
 def show(lines: Sequence[Line], summary: str) -> None:
     """Print the table and a closing sentence to stdout."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Texts come from files of strangers and may hold what this terminal's encoding does not.
-        sys.stdout.reconfigure(errors="replace")
-    if _on_terminal() and _show_with_rich(lines):
+    # Texts come from files of strangers and may hold what this terminal's encoding does not.
+    terminal.replace_what_cannot_be_shown()
+    if terminal.colours(sys.stdout) and _show_with_rich(lines):
         print(summary)
         return
-    for text in plain(lines, width=_width(), colours=_on_terminal()):
+    for text in plain(lines, width=terminal.width(), colours=terminal.colours(sys.stdout)):
         print(text)
-    print(textwrap.fill(summary, _width()))
+    print(textwrap.fill(summary, terminal.width()))
 
 
 def plain(lines: Sequence[Line], *, width: int, colours: bool) -> Iterator[str]:
@@ -75,25 +69,10 @@ def plain(lines: Sequence[Line], *, width: int, colours: bool) -> Iterator[str]:
             yield "  ".join(padded).rstrip()
 
 
-@contextlib.contextmanager
-def progress(name: str) -> Iterator[None]:
-    """Say on a terminal's stderr what is running; leaves no trace."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    sys.stderr.write(f"\r\x1b[K{name} ...")
-    sys.stderr.flush()
-    try:
-        yield
-    finally:
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
-
-
 def _sentence(side: tuple[str, str, float]) -> str:
     status, text, seconds = side
     # What came back from a hostile file is printed: nothing but printable characters, and not much of it.
-    safe = "".join(character if character.isprintable() else "?" for character in text)
+    safe = terminal.harmless(text)
     # textwrap does not break at this space, so that a number keeps its unit.
     time = f" [{seconds:.2f}\xa0s]" if seconds else ""
     return f"{_WORDS[status]}: {textwrap.shorten(safe, 160)}{time}"
@@ -102,14 +81,6 @@ def _sentence(side: tuple[str, str, float]) -> str:
 def _coloured(text: str, status: str) -> str:
     word = _WORDS[status]
     return text.replace(word, f"\x1b[{_COLOURS[status][0]}m{word}\x1b[0m", 1)
-
-
-def _on_terminal() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def _width() -> int:
-    return min(max(shutil.get_terminal_size((110, 24)).columns, _LEAST_WIDTH), _MOST_WIDTH)
 
 
 def _show_with_rich(lines: Sequence[Line]) -> bool:

@@ -1,7 +1,7 @@
 """Words: what a call may do, said as frozen values.
 
-Nothing here touches the kernel or the file system. Every value compares, hashes, pickles and prints as the
-call that makes it; a wrong one is refused where it is written, by `PolicyError`, before any process exists.
+Nothing here touches the kernel, and nothing but ``toml/`` the file system. Every value compares, hashes, pickles and
+prints as the call that makes it; a wrong one is refused where it is written, by `PolicyError`, before any process exists.
 """
 
 from __future__ import annotations

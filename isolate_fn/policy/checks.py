@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from types import FunctionType, MethodType
 
 from isolate_fn.errors import PolicyError
 
 from .values import FrozenDict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .host import Host
 
 YEAR = 365 * 24 * 3600.0  # seconds: the longest wait that is surely meant
 HIGHEST_SIZE = (1 << 63) - 1  # off_t and rlim_t as the kernel takes them
@@ -118,17 +124,26 @@ def text_pairs(field: str, value: object) -> FrozenDict[str, str]:
     return FrozenDict(value)
 
 
-def functions(field: str, value: object) -> FrozenDict[str, Callable[..., Any]] | None:
+def functions(field: str, value: object) -> FrozenDict[str, Callable[..., Any] | Host] | None:
     """Accept None or host functions by the name that the isolate will use."""
     if value is None:
         return None
     if not isinstance(value, Mapping):
         raise PolicyError(field, f"{show(value)} is not a dictionary", f'write {field}={{"lookup": lookup}}')
+    from .host import Host
+
     for name, function in value.items():
         if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
             raise PolicyError(
                 field, f"{show(name)} is not a public name", "use an identifier without a leading _"
             )
-        if not callable(function):
+        if not callable(function) and not isinstance(function, Host):
             raise PolicyError(f"{field}[{name!r}]", f"{show(function)} is not callable", "pass a function")
-    return FrozenDict(value)
+    return FrozenDict({name: _by_identity(function) for name, function in value.items()})
+
+
+def _by_identity(function: Any) -> Any:
+    """Return what is equal to nothing but the same function: policies that are equal share their isolates."""
+    from .host import Host
+
+    return function if isinstance(function, (Host, FunctionType, MethodType)) else Host(function)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from isolate_fn._frozen import dataclass
 from isolate_fn.errors import PolicyError
 
 from . import checks

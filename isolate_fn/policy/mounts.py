@@ -8,8 +8,8 @@ when it is opened.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
+from isolate_fn._frozen import dataclass
 from isolate_fn.errors import PolicyError
 
 from . import checks
@@ -44,6 +44,8 @@ class Mount:
     optional: bool = False
     allow_code: bool = False
 
+    __isolate_fn__ = "grant"
+
     def __repr__(self) -> str:
         arguments = {
             "tmpfs": lambda: [repr(self.destination), f"size={checks.show_size(self.size)!r}"],
@@ -56,12 +58,28 @@ class Mount:
         )
 
     def _show_paths(self) -> list[str]:
-        moved = self.destination != _tidy(self.source)
-        return [repr(self.source), repr(self.destination)] if moved else [repr(self.source)]
+        return [repr(self.source), repr(self.destination)] if self.moved else [repr(self.source)]
+
+    @property
+    def moved(self) -> bool:
+        """True where it lies elsewhere inside than outside."""
+        return self.destination != _tidy(self.source)
 
 
-def ro(src: Source, dst: Source | None = None, *, noexec: bool = False, optional: bool = False) -> Mount:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    class Grant(Mount, Path):
+        """What `ro` and `rw` return, as a type checker sees it: accepted where a function's parameter is a path."""
+else:
+    Grant = Mount
+
+
+def ro(src: Source, dst: Source | None = None, *, noexec: bool = False, optional: bool = False) -> Grant:
     """Show a file or directory read-only, everything mounted below it included.
+
+    Passed as an argument it is mounted for that one call, and the function receives its path inside.
 
     Args:
         src: absolute path outside.
@@ -82,8 +100,10 @@ def rw(
     noexec: bool = False,
     optional: bool = False,
     allow_code: bool = False,
-) -> Mount:
+) -> Grant:
     """Show a file or directory writable: what the isolate writes is there outside, for good.
+
+    Passed as an argument it is mounted for that one call, and the function receives its path inside.
 
     Args:
         src: absolute path outside.
@@ -184,18 +204,16 @@ def symlink(dst: Source, target: Source) -> Mount:
     destination = _destination("symlink(dst)", dst)
     text = _text("symlink(target)", target)
     if len(os.fsencode(text)) > 4095:
-        raise PolicyError(
-            "symlink(target)", f"{checks.show(text)} is too long", "use at most 4095 bytes (PATH_MAX)"
-        )
+        raise PolicyError("symlink(target)", f"{checks.show(text)} is too long", "use at most 4095 bytes (PATH_MAX)")
     return Mount(word="symlink", destination=destination, target=text)
 
 
 def _bind(
     word: str, src: Source, dst: Source | None, *, noexec: bool, optional: bool, allow_code: bool = False
-) -> Mount:
+) -> Grant:
     source = _source(f"{word}(src)", src)
     _refuse_kernel_files(f"{word}(src)", source)
-    return Mount(
+    return Grant(
         word=word,
         source=source,
         destination=_destination(f"{word}(dst)", source if dst is None else dst),
@@ -221,13 +239,9 @@ def _text(field: str, path: object) -> str:
 def _absolute(field: str, path: object) -> str:
     text = _text(field, path)
     if text.startswith("~"):
-        raise PolicyError(
-            field, f"{text!r}: ~ is not expanded", "use Path.home() / ... or os.path.expanduser()"
-        )
+        raise PolicyError(field, f"{text!r}: ~ is not expanded", "use Path.home() / ... or os.path.expanduser()")
     if not text.startswith("/"):
-        raise PolicyError(
-            field, f"{text!r} is a relative path", "use an absolute path, or Path(...).resolve()"
-        )
+        raise PolicyError(field, f"{text!r} is a relative path", "use an absolute path, or Path(...).resolve()")
     return text
 
 
@@ -246,9 +260,7 @@ def _destination(field: str, path: object, *, device: bool = False) -> str:
     """Check a path inside."""
     text = _absolute(field, path)
     if ".." in text.split("/"):
-        raise PolicyError(
-            field, f"{text!r} holds '..'", "write the path without '..', or use Path(...).resolve()"
-        )
+        raise PolicyError(field, f"{text!r} holds '..'", "write the path without '..', or use Path(...).resolve()")
     text = _tidy(text)
     if text == "/":
         raise PolicyError(field, "'/' is the isolate's own root", "mount below it, such as ro(src, '/data')")
@@ -260,23 +272,17 @@ def _destination(field: str, path: object, *, device: bool = False) -> str:
             remedy = "use dev() for devices, or another dst" if tree == "/dev" else "use another dst"
             raise PolicyError(field, f"{text!r} lies in {tree}, which the isolate has of its own", remedy)
     if text == "/dev":
-        raise PolicyError(
-            field, "'/dev' is a directory of the isolate's own", "name one device, such as /dev/fuse"
-        )
+        raise PolicyError(field, "'/dev' is a directory of the isolate's own", "name one device, such as /dev/fuse")
     return text
 
 
 def _refuse_kernel_files(field: str, source: str) -> None:
     """The host's /proc would show its processes, its /dev its hardware; both defeat the isolate."""
     if source == "/proc" or source.startswith("/proc/"):
-        raise PolicyError(
-            field, f"{source!r} shows the host's processes", "copy what is needed: file(dst, data)"
-        )
+        raise PolicyError(field, f"{source!r} shows the host's processes", "copy what is needed: file(dst, data)")
     shared_memory = source.startswith("/dev/shm/")
     if not shared_memory and (source == "/dev" or source.startswith("/dev/")):
-        raise PolicyError(
-            field, f"{source!r} is a device or holds devices", "use dev() for each device needed"
-        )
+        raise PolicyError(field, f"{source!r} is a device or holds devices", "use dev() for each device needed")
 
 
 def _content(data: object) -> bytes:

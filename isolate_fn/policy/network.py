@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from isolate_fn._frozen import dataclass
 from isolate_fn.errors import PolicyError
 
 from . import checks

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
+from isolate_fn._frozen import dataclass
 from isolate_fn.errors import PolicyError
 
 from . import checks, conflicts
@@ -16,7 +15,11 @@ from .network import Network
 from .tokens import Danger
 from .values import FrozenDict, Value, unknown_option
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from .host import Host
     from .rule_sets.base import RuleSet
 
 Output = str | Callable[[str, bytes], object]
@@ -52,7 +55,7 @@ class Policy(Value):
         require: the properties that must hold: any of ``"filesystem"``, ``"network"``, ``"processes"``,
             ``"syscalls"``. None for all of them.
         accept: the weakenings of `isolate_fn.dangerous` that are accepted.
-        expose: host functions that can be called from inside, by name.
+        expose: host functions that can be called from inside, by name; `Host` gives one limits.
         name: a name for reports; that of the function if left out.
 
     Raises:
@@ -78,7 +81,7 @@ class Policy(Value):
     on_denied: str
     require: frozenset[str] | None
     accept: tuple[type[Danger], ...]
-    expose: FrozenDict[str, Callable[..., Any]] | None
+    expose: FrozenDict[str, Callable[..., Any] | Host] | None
     name: str | None
 
     def __init__(
@@ -102,7 +105,7 @@ class Policy(Value):
         on_denied: str = "report",
         require: Collection[str] | None = None,
         accept: Iterable[type[Danger]] = (),
-        expose: Mapping[str, Callable[..., Any]] | None = None,
+        expose: Mapping[str, Callable[..., Any] | Host] | None = None,
         name: str | None = None,
     ) -> None:
         self._keep(
@@ -116,7 +119,7 @@ class Policy(Value):
             returns=_returns(returns),
             raises=_raises(raises),
             preload=_preload(preload),
-            reuse=reuse if isinstance(reuse, bool) else checks.number_of("reuse", reuse),
+            reuse=_reuse(reuse),
             prewarm=checks.number_of("prewarm", prewarm, minimum=0, maximum=1024),
             idle_timeout=checks.seconds("idle_timeout", idle_timeout),
             fresh_exec=checks.boolean("fresh_exec", fresh_exec),
@@ -141,16 +144,52 @@ class Policy(Value):
         return repr(value)
 
     @classmethod
-    def from_options(cls, base: Policy | None = None, /, **options: Any) -> Policy:
+    def from_toml(cls, path: str | os.PathLike[str], name: str | None = None) -> Policy:
+        """Read a policy from a TOML file; see docs/policies.md for its keys.
+
+        What it names of Python (``returns``, ``raises``, ``expose``) is imported: such a file decides what runs here.
+
+        Args:
+            path: of the file. Of a ``pyproject.toml`` the table ``[tool.isolate_fn]`` is read.
+            name: which policy of a file that has several, in tables ``[policies.NAME]``.
+
+        Raises:
+            PolicyError: the file cannot be read, or a key or value in it is wrong; names file, line and key, and the
+                nearest key that exists. Nothing in the file is passed over.
+        """
+        from .toml.read import from_file
+
+        return from_file(path, name)
+
+    def to_toml(self, table: str = "") -> str:
+        """Return the policy as TOML, which `from_toml` makes an equal one of; options left at their defaults are left out.
+
+        Args:
+            table: head of its table, such as ``"tool.isolate_fn.policies.thumbnails"``; a file of its own if left out.
+
+        Raises:
+            PolicyError: a class or function in it has no name by which it could be found again: a lambda, something local.
+        """
+        from .toml.write import to_text
+
+        return to_text(self, table)
+
+    @classmethod
+    def from_options(cls, base: Policy | str | None = None, /, **options: Any) -> Policy:
         """Make a policy from another one and the options that override it.
 
         Args:
-            base: the policy to start from; None for ``Policy()``.
+            base: the policy to start from; None for ``Policy()``; a text for the preset of that name, or for
+                ``[tool.isolate_fn.policies.NAME]`` of the pyproject.toml nearest to the calling code's file.
             **options: the options of `isolated`; each replaces the base's value as a whole.
 
         Raises:
             PolicyError: an option does not exist (the nearest one is named) or has a wrong value.
         """
+        if isinstance(base, str):
+            from .toml.find import policy_named
+
+            base = policy_named(base)
         kept = {} if base is None else _options_of(base)
         for name in options:
             if name in Limits.__annotations__ and name not in cls.__annotations__:
@@ -194,6 +233,13 @@ def _raises(value: object) -> tuple[type[Exception], ...]:
             remedy = "leave it out: raised in the parent it would end a loop instead of reporting an error"
             raise PolicyError(f"raises[{index}]", f"{entry.__name__} is control flow", remedy)
     return entries
+
+
+def _reuse(value: object) -> bool | int:
+    if isinstance(value, bool):
+        return value
+    # One call is what False means, while ``1 == True`` would make it equal to a policy of the opposite meaning.
+    return False if checks.number_of("reuse", value) == 1 else checks.number_of("reuse", value)
 
 
 def _preload(value: object) -> tuple[str, ...]:

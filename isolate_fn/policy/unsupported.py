@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
+from isolate_fn._frozen import dataclass
 from isolate_fn.errors import Unsupported
 
 from .network import Network
 from .policy import Policy
 
 
-class Unbuilt(NamedTuple):
+@dataclass(frozen=True)
+class Unbuilt:
     """One option, or one value of it, that waits for a later version."""
 
     feature: str
@@ -21,7 +22,6 @@ class Unbuilt(NamedTuple):
 
 # A feature that gets built loses its line here, and nothing else changes.
 UNBUILT = (
-    Unbuilt("expose=", lambda p: p.expose is not None, "pass what the function needs as an argument"),
     Unbuilt(
         "network=Network(...) with destinations",
         lambda p: isinstance(p.network, Network) and p.network.reaches_something,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
 
 from isolate_fn.errors import PolicyError
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    _K = TypeVar("_K")
+    _V = TypeVar("_V")
 
 
 class Value:
@@ -52,7 +55,7 @@ def unknown_option(field: str, name: str, known: tuple[str, ...], hint: str = ""
     return PolicyError(field, f"there is no option {name!r}", remedy)
 
 
-class FrozenDict(Mapping[_K, _V]):
+class FrozenDict(Mapping["_K", "_V"]):
     """A dictionary that never changes, so that it can be hashed; equal to any mapping with the same items.
 
     Args:

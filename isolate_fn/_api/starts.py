@@ -1,0 +1,115 @@
+"""What `run` and `popen` have in common: how a program starts inside, and which error tells of an unusual end."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from isolate_fn._api.contents import word
+from isolate_fn._api.popen import Relay
+from isolate_fn._api.streams import SharedOutput, Streams
+from isolate_fn._api.turns import Turns
+from isolate_fn._runtime import outcome
+from isolate_fn._runtime.endings import Ended, TooMuchOutput
+from isolate_fn._runtime.isolate import SETUP_SECONDS
+from isolate_fn._runtime.program import Program
+from isolate_fn.errors import LimitExceeded, PolicyError
+from isolate_fn.policy import checks
+
+if TYPE_CHECKING:
+
+    from isolate_fn._runtime.isolate import Isolate
+    from isolate_fn._runtime.prepared import Prepared
+    from isolate_fn._runtime.toolbox import Toolbox
+    from isolate_fn.policy.policy import Policy
+
+Argv = Sequence[str | os.PathLike[str]]
+_RELAY_SECONDS = 10.0
+
+
+class Starts:
+    """The part of a sandbox block that starts programs."""
+
+    policy: Policy
+    _prepared: Prepared
+    _isolate: Isolate | None
+    _output: SharedOutput
+    _lock: Turns
+    _why: BaseException | None
+    _running: dict[Program, Relay | None]
+
+    def _open(self) -> tuple[Isolate, Toolbox]:
+        raise NotImplementedError
+
+    def _ended_by(self, reason: BaseException, isolate: Isolate) -> BaseException:
+        raise NotImplementedError
+
+    def _start(self, argv: Argv, cwd: str | None, env: Mapping[str, str] | None, streams: Streams) -> Program:
+        if not argv or isinstance(argv, (str, bytes)):
+            raise PolicyError("argv", f"{argv!r:.60} is not a list of words", "pass a list, such as ['ls', '-l']")
+        words = [word("argv", each) for each in argv]
+        directory = None if cwd is None else word("cwd", cwd)
+        environment = None if env is None else dict(checks.text_pairs("env", env))
+        isolate, toolbox = self._open()
+        for pipe in streams.pipes:
+            isolate.hand_over(pipe)
+        try:
+            return toolbox.start(words, cwd=directory, env=environment, streams=streams.take_theirs())
+        except Ended:
+            raise self._gone() from None
+        except BlockingIOError:
+            raise self._too_many() from None
+
+    def _wait_for_start(self, program: Program, deadline: float | None) -> None:
+        latest = time.monotonic() + SETUP_SECONDS
+        try:
+            program.wait_for_start(latest if deadline is None else min(latest, deadline))
+        except BlockingIOError:
+            raise self._too_many() from None
+
+    def _too_many(self) -> LimitExceeded:
+        allowed, isolate = self.policy.limits.processes, self._isolate
+        report = None if isolate is None else outcome.report_of(isolate, self._prepared, output=self._output)
+        return outcome.told_by("tools", LimitExceeded("processes", allowed, allowed, report))
+
+    def _kill(self, program: Program) -> None:
+        """Kill it; where nobody obeys any more, end the sandbox."""
+        try:
+            program.kill()
+        except Ended:
+            raise self._gone() from None
+
+    def _gone(self) -> BaseException:
+        """End the sandbox, whose tool process or keepers do not answer, and return the error that names it."""
+        with self._lock:
+            isolate, toolbox = self._open()
+            return self._ended_by(toolbox.gone(), isolate)
+
+    def _reason(self, program: Program, failure: BaseException | None) -> BaseException | None:
+        """Return the error to raise for a program that has ended, if any."""
+        if isinstance(failure, TooMuchOutput):
+            limit = self.policy.limits.output
+            isolate = self._isolate
+            report = None if isolate is None else outcome.report_of(isolate, self._prepared, output=self._output)
+            return LimitExceeded("output", limit, sum(self._output.counts), report)
+        if failure is not None or not program.lost:
+            return failure
+        with self._lock:
+            if self._isolate is None:
+                return None if self._why is None else copy.copy(self._why)
+            isolate, toolbox = self._open()
+            return None if toolbox.answers() else self._ended_by(toolbox.gone(), isolate)
+
+    def _stop_running(self) -> None:
+        """Let the threads that pass output on finish; their programs are dead."""
+        running, self._running = self._running, {}
+        for program, relay in running.items():
+            program.returncode = program.poll()
+            if relay is not None:
+                relay.join(_RELAY_SECONDS)
+
+
+__all__ = ["Argv", "Starts"]
