@@ -11,14 +11,27 @@ import nox
 nox.options.sessions = ["lint", "types", "tests", "docs"]
 nox.options.error_on_missing_interpreters = False
 
+# Tests of walls, limits, mounts, rules, endings and everything that a worker serves: what reaches the code that runs inside.
+COVERED_BY = [
+    "tests/api/test_mounts.py", "tests/api/test_rules.py", "tests/api/test_sandbox.py", "tests/attacks/test_endings.py",
+    "tests/attacks/test_fail_closed.py", "tests/attacks/test_limits.py", "tests/deaths/test_causes.py",
+    "tests/denials/test_reports.py", "tests/grants", "tests/messages", "tests/streams",
+]  # fmt: skip
 PYTHONS = ["3.11", "3.12", "3.13"]
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the test suite; arguments after `--` go to pytest."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test,callers]")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python="3.11")
+def big(session: nox.Session) -> None:
+    """Run the tests that move gigabytes."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "-m", "big", *session.posargs)
 
 
 @nox.session(python="3.11")
@@ -26,10 +39,7 @@ def lint(session: nox.Session) -> None:
     """Check style and the shape of the package."""
     session.install("ruff>=0.6", "-e", ".[test]")
     session.run("ruff", "check", ".")
-    session.run("python", "tools/generate_syscall_numbers.py", "--check")  # needs linux-libc-dev
-    session.run("python", "tools/generate_rules_page.py", "--check")
-    session.run("python", "tools/generate_parity_page.py", "--check")
-    session.run("python", "-m", "benchmarks.page", "--check")
+    session.run("python", "tools/check_generated.py")  # needs linux-libc-dev
     session.run("python", "-m", "pytest", "-q", "tests/test_architecture.py")
 
 
@@ -57,11 +67,9 @@ def examples(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def coverage(session: nox.Session) -> None:
-    """Measure which lines of the caller's side the tests reach."""
+    """Measure which lines the tests reach, also inside isolates, and rewrite docs/coverage.md; arguments go to pytest."""
     session.install("-e", ".[test]")
-    session.run("coverage", "run", "-m", "pytest", "-q")
-    session.run("coverage", "combine", success_codes=[0, 1])
-    session.run("coverage", "report", "--skip-covered")
+    session.run("python", "tools/measure_coverage.py", "--write", "docs/coverage.md", *(session.posargs or COVERED_BY))
 
 
 @nox.session(python="3.11")
@@ -88,12 +96,31 @@ def bench(session: nox.Session) -> None:
         session.run("python", "-m", "benchmarks.syscalls", "--json", "benchmarks/syscalls.json")
     if shutil.which("perf") and root:
         session.run("python", "-m", "benchmarks.profiles", "--json", "benchmarks/profile.json")
+    if root:  # elsewhere ptrace(2) may be forbidden
+        session.run("python", "-m", "benchmarks.functions", "--json", "benchmarks/functions.json")
     session.run("python", "-m", "benchmarks.page", "--write")
+
+
+@nox.session(python=PYTHONS)
+def ray(session: nox.Session) -> None:
+    """Run isolated functions inside Ray's tasks and actors; it is too big for the other tests.
+
+    The last results are in tests/integrations/ray.md.
+    """
+    session.install("-e", ".[test,ray]")
+    session.run("python", "-m", "pytest", "tests/integrations/test_ray.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+def scaling(session: nox.Session) -> None:
+    """Measure the engines with and without isolation, and rewrite the table of docs/scaling.md."""
+    session.install("-e", ".[dask,celery,joblib,ray]")
+    session.run("python", "-m", "benchmarks.scaling", "--measure", "--write")
 
 
 @nox.session(python="3.11")
 def kernels(session: nox.Session) -> None:
-    """Run the smoke checks and the checks of rules on other kernels, in virtual machines.
+    """Run the smoke checks, and those of rules and of the other engine, on other kernels, in virtual machines.
 
     Needs VM_RUNNER, a command that is called as `VM_RUNNER KERNEL DIRECTORY SECONDS`: boots that kernel, runs `run.sh` of
     the directory as root, prints the console, exits with its status. The guest needs Python 3.11. Kernels: after `--`.

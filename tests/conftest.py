@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import importlib.util
 import os
-import shutil
+import pty
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from isolate_fn.testing import missing
+
+# What a shell starts in the background ignores Ctrl-C, and so would every program that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 LAUNCHER = ROOT / "isolate_fn" / "_runtime" / "launcher.py"
@@ -52,73 +58,69 @@ def template() -> Iterator[Callable[[str], Any]]:
         one.close()
 
 
+@pytest.fixture
+def without_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that this machine makes no namespaces, so that the other engine is chosen."""
+    monkeypatch.setenv("ISOLATE_FN_PRETEND", "userns=0,privileged=0")
+
+
+@pytest.fixture
+def terminal() -> Callable[..., tuple[int, bytes]]:
+    """Run a program on a terminal of its own; return its exit status, and all that it wrote there."""
+
+    def run(command: list[str], environment: dict[str, str], typed: bytes = b"") -> tuple[int, bytes]:
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        os.write(ours, typed)
+        said = b""
+        try:
+            while part := os.read(ours, 65536):
+                said += part
+        except OSError:  # EIO: the last process has closed its side
+            pass
+        os.close(ours)
+        return process.wait(timeout=100), said
+
+    return run
+
+
 # --- what this machine has ------------------------------------------------------------------------------
 
 
-def _user_namespaces() -> str:
-    """Empty where an isolate can be built, else what prevents it."""
-    if os.geteuid() == 0 or shutil.which("unshare") is None:
-        return ""
-    tried = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "true"], capture_output=True, text=True, timeout=30
-    )
-    return tried.stderr.strip()
+SHARED = (
+    "api", "asynchronous", "attacks", "callers", "cli", "deaths", "denials", "diagnose", "examples", "executor", "grants",
+    "integrations", "landlock_engine", "learn", "plan", "safety_context", "selftest", "streams", "test_docs.py",
+)  # fmt: skip
+"""Directories and files of slow tests that a leg of a bigger run may share with others, by ISOLATE_FN_TEST_SHARE=NUMBER/LEGS."""
 
 
-def _landlock_abi() -> int:
-    """The kernel's Landlock ABI, 0 for none."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    # 444 is landlock_create_ruleset(2) on every architecture; flag 1 asks for the version.
-    return max(0, int(libc.syscall(444, None, 0, 1)))
+def _share_of(items: list[pytest.Item], share: str) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """Divide tests into those of this leg and those of others; which is which depends on a test's name alone."""
+    number, _, legs = share.partition("/")
+    ours: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        shared = item.path.relative_to(ROOT / "tests").parts[0] in SHARED
+        mine = not shared or zlib.crc32(item.nodeid.encode("utf-8", "replace")) % int(legs) == int(number)
+        (ours if mine else others).append(item)
+    return ours, others
 
 
-def _cgroup() -> str:
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
-    own = next((line[3:] for line in lines if line.startswith("0::")), None)
-    if own is None:
-        return "no cgroup v2"
-    group = Path("/sys/fs/cgroup") / own.lstrip("/")
-    if not os.access(group / "cgroup.procs", os.W_OK):
-        return f"{group} is not delegated to this user"
-    return "" if "memory" in (group / "cgroup.controllers").read_text().split() else "no memory controller"
-
-
-@functools.cache
-def missing(feature: str) -> str:
-    """Say what keeps this machine from having a feature; empty where it has it.
-
-    Args:
-        feature: ``"namespaces"``, ``"root"``, ``"user"`` (not root), ``"landlock"`` or ``"landlock>=N"``,
-            ``"cgroup"``, ``"x86_64"``, ``"aarch64"``, ``"tool:NAME"`` (a program in PATH), ``"module:NAME"``
-            (an importable module).
-    """
-    kind, _, name = feature.partition(":")
-    if kind == "tool":
-        return "" if shutil.which(name) else f"{name} is not in PATH"
-    if kind == "module":
-        return "" if importlib.util.find_spec(name) else f"{name} is not installed"
-    if feature.startswith("landlock"):
-        needed, abi = int(feature.partition(">=")[2] or 1), _landlock_abi()
-        return "" if abi >= needed else f"needs Landlock ABI {needed}, this kernel has {abi or 'none'}"
-    if feature in ("x86_64", "aarch64"):
-        return "" if os.uname().machine == feature else f"this is {os.uname().machine}"
-    checks = {
-        "namespaces": lambda: (reason := _user_namespaces()) and f"no user namespaces: {reason}",
-        "root": lambda: "" if os.geteuid() == 0 else "run as an ordinary user",
-        "user": lambda: "" if os.geteuid() != 0 else "run as root",
-        "cgroup": _cgroup,
-    }
-    if feature not in checks:
-        raise pytest.UsageError(f"unknown feature {feature!r} in @pytest.mark.needs")
-    return checks[feature]()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run, before any of it starts."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what other legs run, and skip what this machine cannot run, before any of it starts."""
+    share = os.environ.get("ISOLATE_FN_TEST_SHARE")
+    if share:
+        items[:], others = _share_of(items, share)
+        config.hook.pytest_deselected(items=others)
     for item in items:
         for marker in item.iter_markers("needs"):
             for feature in marker.args:
-                if reason := missing(feature):
+                try:
+                    reason = missing(feature)
+                except ValueError as unknown:
+                    raise pytest.UsageError(f"{item.nodeid}: {unknown}") from None
+                if reason:
                     item.add_marker(pytest.mark.skip(reason=f"{feature}: {reason}"))
 
 

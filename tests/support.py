@@ -12,6 +12,7 @@ from typing import Any
 
 from isolate_fn import Policy
 from isolate_fn._api.context import Sandbox
+from isolate_fn._api.grants import give
 from isolate_fn._api.prepare import prepare
 from isolate_fn._runtime import call
 from isolate_fn._runtime.signature import sign
@@ -53,6 +54,31 @@ def run_without(walls: tuple[str, ...], function: Callable[..., Any], *args: Any
     reference = function_reference(plain)
     encoded = encode_call(reference, args, {})
     return call.run(prepared, sign(reference, prepared), encoded, function_part(reference))
+
+
+def give_and_run(
+    walls: tuple[str, ...], function: Callable[..., Any], *args: Any, unguarded: bool = False, **options: Any
+) -> Any:
+    """Call a function as `run_without` does, with mount words and open files among its arguments.
+
+    Args:
+        walls: see there.
+        function: see there.
+        *args: its arguments.
+        unguarded: leave out the filter that guards modes and times of files that are passed open.
+        **options: see there.
+    """
+    removed = _steps(walls)
+    policy = Policy(prewarm=0, **{"idle_timeout": IDLE_TIMEOUT, **options})
+    prepared = replace(prepare(policy, removed=removed, by_value=True), unchecked=bool(removed))
+    plain, args, _ = unbind(function, args, {})
+    reference = function_reference(plain)
+    signature = sign(reference, prepared)
+    prepared, args, _, loan = give(plain, args, {}, prepared)
+    encoded = encode_call(reference, args, {})
+    encoded.loan = loan
+    prepared = replace(prepared, filter=b"") if unguarded else prepared
+    return call.run(prepared, signature, encoded, function_part(reference))
 
 
 def open_without(walls: tuple[str, ...], **options: Any) -> Sandbox:

@@ -19,9 +19,10 @@ ROOT = Path(__file__).parents[1]
 
 # A name that goes missing here is a change that breaks users; a new one is listed on purpose.
 FRONT_DOOR = {
-    "Enforcement", "Isolate", "IsolateOutput", "Limits", "Network", "Policy", "Report", "Restrictions", "SafetyContext",
-    "dev", "explain", "file", "isolated", "lock_pid_file", "overlay", "restrict_privileges", "ro", "rw", "sandbox",
-    "symlink", "tmpfs",
+    "Answer", "Denial", "Diagnosis", "Enforcement", "Host", "Isolate", "IsolateOutput", "IsolatedExecutor",
+    "Learning", "Limits", "Network", "Policy", "Report", "Restrictions", "SafetyContext", "Seen", "SelfTest", "dev",
+    "doctor", "explain", "file", "isolated", "learn", "lock_pid_file", "overlay", "restrict_privileges", "ro", "rw",
+    "sandbox", "selftest", "symlink", "tmpfs", "would",
 }  # fmt: skip
 OPTIONS = {
     "mounts": (), "network": False, "rules": None, "limits": isolate_fn.Limits(), "timeout": None,
@@ -72,7 +73,7 @@ def test_decorating_takes_every_option() -> None:
 
 @pytest.mark.parametrize(
     "attribute",
-    ["policy", "__wrapped__", "options", "warm_up", "enforcement", "close"],
+    ["policy", "__wrapped__", "options", "warm_up", "enforcement", "close", "submit", "map"],
 )
 def test_attributes_of_a_decorated_function(attribute: str) -> None:
     assert hasattr(isolate_fn.isolated(len), attribute)

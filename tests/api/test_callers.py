@@ -754,6 +754,7 @@ def test_nothing_is_left_when_the_caller_ends(end: str, tmp_path: Path) -> None:
 import os, signal, sys, threading, time
 from isolate_fn import isolated, sandbox
 from isolate_fn._runtime import lifetime
+from isolate_fn._runtime.talk import to_the_end
 f = isolated(prewarm=3)(lambda: 1)
 f()
 f.warm_up(5)
@@ -765,7 +766,7 @@ heard.wait()
 for isolate in list(lifetime._held):
     if hasattr(isolate, "pidfd"):
         while isolate.pidfd < 0:
-            isolate.step(time.monotonic() + 30)
+            to_the_end(isolate, isolate.step(time.monotonic() + 30))
         os.write(1, open(f"/proc/self/fdinfo/{{isolate.pidfd}}").read().partition("Pid:")[2].split()[0].encode() + b" ")
 if {end!r} == "exit": sys.exit(3)
 if {end!r} == "_exit": os._exit(0)

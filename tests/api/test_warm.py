@@ -101,9 +101,9 @@ print(len(waiting()))
 
 def test_arguments_of_every_size_around_the_limits_of_the_short_way(run_warm: Run) -> None:
     printed = run_warm("""
-import pickle
+from isolate_fn._transport.calls import plain
 size = reused(tools.size, b"")
-overhead = len(pickle.dumps((b"x" * 1000,), 5)) - 1000
+overhead = len(plain((b"x" * 1000,))) - 1000
 edges = {"short": (1 << 14) - overhead, "long": (1 << 14) - overhead + 1}
 for taken, length in edges.items():
     assert size(b"x" * length) == length and way() == taken, (length, taken)
@@ -113,6 +113,29 @@ for middle in (0, 1 << 14, 1 << 15, 1 << 16, 256 << 10, 1 << 20):
 print(len(waiting()))
 """, tools="def size(data):\n    return len(data)\n")  # fmt: skip
     assert printed == "1\n"
+
+
+def test_functions_of_one_worker_and_arguments_of_many_sizes_are_not_mixed_up(run_warm: Run) -> None:
+    """A worker knows a call by its first bytes: which function, and how much comes after them."""
+    printed = run_warm("""
+from isolate_fn import sandbox
+with sandbox() as box:
+    for length in [*range(600), *range(20)]:  # more sizes than the worker keeps
+        text = "x" * length
+        assert box.call(tools.size, text) == length and box.call(tools.double, text) == text + text
+        assert box.call(tools.double, data=text) == text + text
+        assert str(caught(box.call, tools.fail, text)) == text
+    assert [box.call(tools.double, value) for value in (b"x", 2.5, 2**70, None or [1])] == [b"xx", 5.0, 2**71, [1, 1]]
+print("in order")
+""", tools="""
+def size(data):
+    return len(data)
+def double(data):
+    return data * 2
+def fail(data):
+    raise ValueError(data)
+""")  # fmt: skip
+    assert printed == "in order\n"
 
 
 @pytest.mark.needs("module:numpy")
@@ -172,8 +195,8 @@ import traceback
 fail = reused(tools.fail, "none")
 cases = [("value", ValueError), ("key", KeyError), ("own", tools.Own), ("exit", RemoteError),
          ("chain", RuntimeError), ("signature", TypeError)]
-for how, _ in cases:  # loads what telling them needs: the number of modules is one of the circumstances
-    caught(fail, how)
+for how, _ in cases:  # loads what telling and showing them needs: the number of modules is one of the circumstances
+    traceback.format_exception(caught(fail, how))
 before = fail("none")
 way()
 for number, (how, kind) in enumerate(cases, 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -83,6 +84,7 @@ class Health:
     """Taken before an attack, compared after it."""
 
     def __init__(self) -> None:
+        gc.collect()  # what earlier tests left in cycles may hold descriptors
         self.memory, self.descriptors = memory(), descriptors()
         self.threads = len(os.listdir("/proc/self/task"))
         self.spawners = spawners()
@@ -90,7 +92,9 @@ class Health:
     def check(self, growth: int = 64 << 20) -> None:
         """Fail when the caller holds more than before, lost its spawner, or something of the isolate lives."""
         wait_for(lambda: not isolates(), "the isolates' processes to end")
-        assert descriptors() == self.descriptors
+        gc.collect()
+        found = descriptors()
+        assert found == self.descriptors, found.items() ^ self.descriptors.items()
         assert len(os.listdir("/proc/self/task")) == self.threads
         assert memory() - self.memory < growth
         assert self.spawners <= spawners()

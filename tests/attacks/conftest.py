@@ -25,12 +25,22 @@ if "support" not in sys.modules:
     _spec.loader.exec_module(sys.modules["support"])
 
 
-@pytest.fixture(scope="package", autouse=True)
-def _spawners_of_earlier_tests() -> None:
-    """End them: one that ends for lack of work in the middle of a test here would look like one that was lost."""
+@pytest.fixture(scope="module", autouse=True)
+def _what_waits_of_earlier_tests() -> None:
+    """End it: an isolate or spawner that ends for lack of work in the middle of a test would look like one that was lost."""
     from isolate_fn._runtime import pool
 
     pool.close_all()
+
+
+@pytest.fixture
+def unharmed() -> Iterator[None]:
+    """Hold the caller to be the same before and after."""
+    from caller import Health
+
+    health = Health()
+    yield
+    health.check()
 
 
 @pytest.fixture
@@ -58,7 +68,7 @@ import sys
 sys.path.append({root!r})
 from isolate_fn._enforce import idmap, limits, locks, namespaces, privileges, rootfs, template, trees
 from isolate_fn._runtime import init, launcher, spawner, tools
-from isolate_fn._sys import calls
+from isolate_fn._sys import calls, first_calls
 from isolate_fn._sys import constants as k
 
 {source}
@@ -92,12 +102,12 @@ def weaken(host: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[st
         ours.append(name)
         plain_spawn = launch._spawn
 
-        def spawn(key, there):
-            if dict(key.environment).get("WEAKENED") != name:
-                return plain_spawn(key, there)
+        def spawn(launched, there):
+            if dict(launched.key.environment).get("WEAKENED") != name:
+                return plain_spawn(launched, there)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(launch, "_LAUNCHER", path)
-                return plain_spawn(key, there)
+                patch.setattr(launch, "LAUNCHER", path)
+                return plain_spawn(launched, there)
 
         monkeypatch.setattr(launch, "_spawn", spawn)
         return {"env": {"WEAKENED": name}}

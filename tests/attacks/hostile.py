@@ -455,6 +455,21 @@ def deaf(fork: bool) -> None:
     native.stay_deaf("deaf", fork)
 
 
+def take_memory_without_first_thread(size: int, seconds: float) -> None:
+    """Let the first thread end, which /proc then tells no more of, and take memory in another; exit with 3 if nobody minds."""
+
+    def take() -> None:
+        time.sleep(0.2)  # until the first is gone
+        kept = bytearray(size)
+        for place in range(0, size, 4096):
+            kept[place] = 1
+        time.sleep(seconds)
+        os._exit(3)
+
+    threading.Thread(target=take).start()
+    native.call("exit", 0)
+
+
 def memory_file(size: int) -> int:
     """Write to a file that is in no tree: minus the errno where there is none to be had."""
     descriptor = native.call("memfd_create", "attack", 0)
@@ -500,3 +515,70 @@ def _endless() -> int:
 
 
 _pages: list[mmap.mmap] = []
+
+
+# --- questions and items ---------------------------------------------------------------------------------------------
+
+
+def pour_over(data: bytes) -> None:
+    """Say the same for ever, and read nothing."""
+    while put(data) >= 0:
+        pass
+    stay()
+
+
+def say_with(items: Any, data: bytes) -> str:
+    """Say it, whatever was passed as well."""
+    return say(data)
+
+
+def ask_for_items(items: Any, times: int) -> None:
+    """Ask for items of what was passed, and read nothing."""
+    put(frame(NEXT, b"%d" % items._number) * times)
+    stay()
+
+
+def ask_after_answer(items: Any, data: bytes) -> None:
+    """Answer, and ask for an item."""
+    put(data + frame(NEXT, b"%d" % items._number))
+    stay()
+
+
+def yield_after(data: bytes) -> Any:
+    """Say something, then yield as a generator does."""
+    put(data)
+    yield "own"
+    stay()
+
+
+def say_instead(data: bytes) -> Any:
+    """Say something instead of an item."""
+    say(data)
+    yield "own"
+
+
+def pour_items(data: bytes) -> Any:
+    """Say items for ever."""
+    pour_over(data)
+    yield "own"
+
+
+def yield_and_leave_thread(data: bytes) -> Any:
+    """Have another thread speak while the generator stands still."""
+    speak = threading.Event()
+    threading.Thread(target=lambda: speak.wait() and put(data), daemon=True).start()
+    speak.set()
+    yield "own"
+    stay()
+
+
+def yield_and_leave(data: bytes, when: str) -> Any:
+    """Leave a thread that speaks after the end."""
+
+    def later() -> None:
+        time.sleep(0.3)
+        put(data)
+
+    if when:
+        threading.Thread(target=later, daemon=True).start()
+    yield "own"

@@ -13,45 +13,23 @@ import os
 import struct
 from typing import Any
 
-AT_FDCWD = -100
-AT_EMPTY_PATH = 0x1000
-O_PATH = 0o10000000
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWNET = 0x40000000
-SIGCHLD, SIGKILL = 17, 9
+from isolate_fn._diagnose.selftest.native import (  # noqa: F401 - some are for those who import this
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    CLONE_NEWNET,
+    CLONE_NEWUSER,
+    O_PATH,
+    SIGCHLD,
+    SIGKILL,
+    call,
+    copy_of_memory,
+    holds,
+    read,
+    write,
+)
+
 SOCK_DGRAM = 2
 PR_SET_NAME = 15
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
-
-
-def number(name: str) -> int:
-    """Return a system call's number here."""
-    from isolate_fn._sys.numbers import table
-
-    return table(os.uname().machine)[name]
-
-
-def call(name: str | int, *arguments: Any) -> int:
-    """Make one system call.
-
-    Args:
-        name: of the call, or its number.
-        *arguments: ints (all 64 bits of them), bytes, str (both as pointers), or ctypes buffers.
-
-    Returns:
-        What the kernel returned; minus the errno where it failed.
-    """
-    ctypes.set_errno(0)
-    result = _libc.syscall(ctypes.c_long(name if isinstance(name, int) else number(name)), *map(_word, arguments))
-    return -ctypes.get_errno() if result == -1 else int(result)
-
-
-def _word(value: Any) -> Any:
-    if isinstance(value, int):
-        return ctypes.c_ulong(value & (1 << 64) - 1)
-    return ctypes.c_char_p(os.fsencode(value)) if isinstance(value, (str, bytes)) else value
 
 
 def calls(*wanted: tuple[Any, ...]) -> list[int]:
@@ -65,27 +43,6 @@ def errnos(results: list[int]) -> set[str]:
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
-
-
-def read(path: str, base: int = AT_FDCWD) -> int | bytes:
-    """Return a file's first bytes, or minus the errno."""
-    descriptor = call("openat", base, path, os.O_RDONLY | os.O_NONBLOCK)
-    if descriptor < 0:
-        return descriptor
-    buffer = ctypes.create_string_buffer(4096)
-    size = call("read", descriptor, buffer, 4096)
-    call("close", descriptor)
-    return size if size < 0 else buffer.raw[:size]
-
-
-def write(path: str, text: bytes, flags: int = os.O_WRONLY, mode: int = 0o600) -> int:
-    """Write to a file; return how much, or minus the errno of what failed first."""
-    descriptor = call("openat", AT_FDCWD, path, flags | os.O_NONBLOCK, mode)
-    if descriptor < 0:
-        return descriptor
-    written = call("write", descriptor, text, len(text))
-    call("close", descriptor)
-    return written
 
 
 def climb(path: str) -> list[int | bytes]:
@@ -440,34 +397,9 @@ def in_memory(first: str, second: str) -> list[str]:
         name = region[5].strip() if len(region) > 5 else "anonymous"
         if "r" not in region[1] or name in ("[vvar]", "[vsyscall]", "[vvar_vclock]") or end - start > 1 << 28:
             continue
-        if _holds(_copy(start, end), head, tail):
+        if holds(copy_of_memory(start, end), head, tail):
             found.append(name)
     return found
-
-
-def _copy(start: int, end: int) -> bytes:
-    """Copy memory through a pipe, which says EFAULT where a plain read would be a crash."""
-    here, there = os.pipe()
-    pieces = []
-    buffer = ctypes.create_string_buffer(65536)
-    for address in range(start, end, 65536):
-        size = call("write", there, ctypes.c_void_p(address), min(65536, end - address))
-        if size > 0:
-            call("read", here, buffer, size)
-            pieces.append(buffer.raw[:size])
-            ctypes.memset(buffer, 0, size)
-    os.close(here)
-    os.close(there)
-    return b"".join(pieces)
-
-
-def _holds(memory: bytes, head: bytes, tail: bytes) -> bool:
-    place = memory.find(head)
-    while place >= 0:
-        if memory[place + len(head) : place + len(head) + len(tail)] == tail:
-            return True
-        place = memory.find(head, place + 1)
-    return False
 
 
 def key(identifier: int) -> int | bytes:

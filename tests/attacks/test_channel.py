@@ -18,7 +18,7 @@ import traceback
 
 import hostile
 import pytest
-from caller import Health, wait_for
+from caller import wait_for
 from hostile import EXCEPTION, REJECTED, RESULT, frame, header
 from support import python, run_without
 
@@ -36,7 +36,7 @@ from isolate_fn.errors import (
 )
 from isolate_fn.policy import Limits
 
-pytestmark = pytest.mark.needs("namespaces")
+pytestmark = [pytest.mark.needs("namespaces"), pytest.mark.usefixtures("unharmed")]
 
 HUGE = 1 << 60
 HONEST = frame(RESULT, b'"honest"')
@@ -58,14 +58,6 @@ def spawner():
     run_without((), hostile.nothing)
     yield
     assert run_without((), hostile.return_bytes, 3) == b"xxx"
-
-
-@pytest.fixture(autouse=True)
-def unharmed():
-    """The caller is the same before and after."""
-    health = Health()
-    yield
-    health.check()
 
 
 def attack(function, *args, **options):

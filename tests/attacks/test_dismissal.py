@@ -19,6 +19,7 @@ from isolate_fn import Policy, dev, file, isolated, ro, rw, sandbox, symlink, tm
 from isolate_fn._api.prepare import prepare
 from isolate_fn._runtime import call, pool
 from isolate_fn._runtime.ends import Ends
+from isolate_fn._runtime.talk import to_the_end
 from isolate_fn.errors import Crashed, LimitExceeded, ResultRejected, TimedOut, TransportError
 from isolate_fn.policy import Limits
 
@@ -156,7 +157,7 @@ def test_it_is_killed_and_not_only_left(seen: Seen, at_work: Any, name: str, wea
     wait_for(lambda: not named(name), "the children to end")
     prepared = prepare(Policy(idle_timeout=IDLE_TIMEOUT, **weak))
     isolate = pool.start(prepared)
-    call.make_ready(isolate, prepared)
+    to_the_end(isolate, call.make_ready(isolate, prepared))
     handle = os.dup(isolate.pidfd)
     isolate.dismiss()
     assert select.select([handle], [], [], 20)[0]
@@ -262,15 +263,16 @@ class Group:
 def test_one_whose_cgroup_is_to_be_removed_is_waited_for(seen: Seen) -> None:
     prepared = prepare(Policy(idle_timeout=IDLE_TIMEOUT))
     isolate = pool.start(prepared)
-    call.make_ready(isolate, prepared)
+    to_the_end(isolate, call.make_ready(isolate, prepared))
     isolate.group = Group(seen.gone)  # type: ignore[assignment]
     isolate.dismiss()
     assert isolate.group.removed is True
     # And one that has not introduced itself yet cannot be killed by handle.
     unborn = pool.start(prepared)
     while unborn.pidfd < 0:
-        unborn.step(time.monotonic() + 60)
+        to_the_end(unborn, unborn.step(time.monotonic() + 60))
     handle, unborn.pidfd = unborn.pidfd, -1
+    unborn._here.remove(handle)
     unborn.dismiss()
     assert seen.waited == 2
     assert select.select([handle], [], [], 20)[0]

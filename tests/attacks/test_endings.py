@@ -10,7 +10,7 @@ import time
 import caller
 import hostile
 import pytest
-from caller import Health, isolates, spawners, wait_for
+from caller import isolates, spawners, wait_for
 from support import python, run_without
 
 from isolate_fn.errors import Crashed, RemoteError, TimedOut
@@ -27,14 +27,6 @@ def spawner():
     run_without((), hostile.nothing)
     yield
     assert run_without((), hostile.return_bytes, 3) == b"xxx"
-
-
-@pytest.fixture
-def unharmed():
-    """The caller is the same before and after, and nothing lives on."""
-    health = Health()
-    yield
-    health.check()
 
 
 def ending(function, *args, walls=(), **options):

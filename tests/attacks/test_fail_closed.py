@@ -12,9 +12,10 @@ import sys
 
 import hostile
 import pytest
-from support import python
+from support import open_without, python
 
 from isolate_fn._enforce import sequence
+from isolate_fn.errors import SetupError
 
 pytestmark = pytest.mark.needs("namespaces")
 
@@ -276,7 +277,7 @@ def test_a_limit_on_descriptors_never_runs_a_function_without_walls(tmp_path):
         ("landlock=0", "ran"),
         ("landlock=1", "ran"),
         ("mount_setattr=0", "ran"),
-        ("userns=0,privileged=0", "Unsupported"),
+        ("userns=0,privileged=0,landlock=0", "Unsupported"),
     ],
 )
 def test_a_kernel_that_lacks_something_is_told_or_refused(tmp_path, pretend, ends):
@@ -296,3 +297,23 @@ def test_landlock_is_there_or_the_call_refused_where_it_is_required(tmp_path):
 
 def test_python_version_of_the_throwaway_process_is_ours():
     assert python("import sys; print(sys.version_info[:2])").stdout.strip() == str(sys.version_info[:2])
+
+
+TOOLS_FAIL_FIRST = """
+from isolate_fn._enforce.scene import StepFailed
+from isolate_fn._runtime import worker
+
+def serve(scene):
+    if scene.role == "tools":
+        raise StepFailed("user namespace", "unshare", 28, "No space left on device")
+    import time
+    time.sleep(1000)
+
+worker._serve = serve
+"""
+
+
+def test_the_process_that_starts_tools_fails_before_the_worker_does(weaken):
+    """For the same reason, mostly, and whoever is first is heard: it has ended when the worker has not said a word."""
+    with pytest.raises(SetupError, match="user namespace: unshare failed: ENOSPC"):
+        open_without((), **weaken(TOOLS_FAIL_FIRST)).__enter__()

@@ -14,13 +14,13 @@ import time
 
 import hostile
 import pytest
-from caller import Health, isolates, wait_for
+from caller import isolates, wait_for
 from support import open_without, run_without
 
 from isolate_fn.errors import Crashed, LimitExceeded, TimedOut
 from isolate_fn.policy import Limits
 
-pytestmark = pytest.mark.needs("namespaces")
+pytestmark = [pytest.mark.needs("namespaces"), pytest.mark.usefixtures("unharmed")]
 
 MIB = 1 << 20
 SOON = 10.0
@@ -32,14 +32,6 @@ def spawner():
     run_without((), hostile.nothing)
     yield
     assert run_without((), hostile.return_bytes, 3) == b"xxx"
-
-
-@pytest.fixture(autouse=True)
-def unharmed():
-    """The caller is the same before and after."""
-    health = Health()
-    yield
-    health.check()
 
 
 def exceeded(function, *args, walls=(), **options):
@@ -166,6 +158,14 @@ def test_memory(how):
     error = exceeded(hostile.take_memory, how, 400 * MIB, limits=limits)
     assert (error.limit, error.allowed) == ("memory", 96 * MIB)
     assert run_without((), hostile.take_memory, how, 130 * MIB, limits=Limits(rootfs_size="512M")) == 130 * MIB
+
+
+def test_memory_of_a_process_whose_first_thread_has_ended():
+    error = exceeded(hostile.take_memory_without_first_thread, 400 * MIB, 10.0, limits=Limits(memory="96M"))
+    assert (error.limit, error.allowed) == ("memory", 96 * MIB)
+    with pytest.raises(Crashed) as ended:
+        run_without((), hostile.take_memory_without_first_thread, 130 * MIB, 0.0)
+    assert ended.value.exit_code == 3
 
 
 def test_memory_limit_leaves_the_rest_alone():

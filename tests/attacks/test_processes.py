@@ -36,7 +36,7 @@ DEADLINE = 20.0
 # Without this spawner and isolates are in the host's pid namespace, and nothing of what they start ends with them.
 NO_PID_NAMESPACE = """
     unshare = calls.unshare
-    calls.unshare = lambda flags: unshare(flags & ~k.CLONE_NEWPID) if flags & ~k.CLONE_NEWPID else None
+    first_calls.unshare = calls.unshare = lambda flags: unshare(flags & ~k.CLONE_NEWPID) if flags & ~k.CLONE_NEWPID else None
     go_back = spawner.Spawner._go_back
     spawner.Spawner._go_back = lambda self, *kinds: go_back(self, *(kind for kind in kinds if kind != k.CLONE_NEWPID))
 """
@@ -243,12 +243,12 @@ def test_nothing_survives_a_program(name, weaken):
         assert box.run(_daemon(name), capture_output=True, text=True).stdout == "started\n"
         assert named(name) == []
     # Without the search for orphans they live until the block's end, and without a pid namespace for ever.
-    with open_without(("self-check",), **weaken("tools.kill_children = lambda: None")) as box:
+    with open_without(("self-check",), **weaken("tools.kill_children = lambda but=(): None")) as box:
         box.run(_daemon(name), capture_output=True)
         assert len(wait_for(name, 1)) == 1
     assert named(name) == []
     walls = (*AUTHORITY, "death signal", "death signal again")
-    source = NO_PID_NAMESPACE + "    tools.kill_children = lambda: None\n"
+    source = NO_PID_NAMESPACE + "    tools.kill_children = lambda but=(): None\n"
     with open_without(walls, **weaken(source)) as box:
         box.run(_daemon(name), capture_output=True)
     assert len(wait_for(name, 1)) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import profiles, syscalls
+from benchmarks import functions, profiles, syscalls
 from benchmarks.measured import MARK_BEGIN, MARK_END, MARK_INSIDE
 
 TRACE = f"""\
@@ -133,3 +133,21 @@ def test_a_table_of_milliseconds_per_call() -> None:
         ("caller", "1.50", "1", "0.500"),
         ("  caller: poll", "0.500", "", ""),
     ]
+
+
+STACKS = """\
+<module> (many_warm.py);Isolated.__call__ (/x/isolate_fn/_api/function.py);WarmCalls.call (/x/isolate_fn/_runtime/warm.py) 870
+<module> (many_warm.py);_find_and_load (<frozen importlib._bootstrap>);<module> (json/decoder.py) 50
+<module> (many_warm.py) 9
+process 1 is gone
+"""
+
+
+def test_time_by_function() -> None:
+    found = functions.own_time(STACKS.splitlines())
+    assert found == {"_runtime/warm.py: WarmCalls.call": 870, "imports": 50, "many_warm.py: <module>": 9}
+    rows = functions.cells({"warm": found})
+    assert rows[1:] == [
+        ("warm: `_runtime/warm.py: WarmCalls.call`", "94 %"), ("warm: `imports`", "5 %"),
+        ("warm: `many_warm.py: <module>`", "1 %"), ("warm: all others", "0 %"),
+    ]  # fmt: skip

@@ -76,6 +76,3 @@ def test_not_a_terminal_means_no_colours_and_no_rich(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr()
     assert "\x1b" not in shown.out
     assert "─" not in shown.out
-    with table.progress("pickle"):
-        pass
-    assert capsys.readouterr().err == ""

@@ -34,6 +34,23 @@ SHOWS: dict[str, tuple[list[str], list[str]]] = {
         ["honest: an MP4 file True", "hostile: ffmpeg failed"],
         ["bytes of the private video"],
     ),
+    "ffmpeg_pipeline.py": (
+        [
+            "probe: mpeg2video, 320x240",
+            "thumbnail: a PNG file True",
+            "transcoded: Matroska True of more than 10000 bytes True",
+            "its code: 0",
+        ],
+        [],
+    ),
+    "imagemagick_convert.py": (
+        ["honest (289 bytes): a JPEG file True", "hostile (24852 bytes): convert failed", "broken (60 bytes): convert failed"],
+        [],
+    ),
+    "libreoffice_pdf.py": (
+        ["isolated: a PDF file True with the picture False", "granted:  a PDF file True with the picture True"],
+        [],
+    ),
     "sandbox_block.py": (
         [
             "tables left after the SQL injection: []",
@@ -49,6 +66,9 @@ NEEDS = {
     "xml_xxe.py": "module:lxml",
     "yaml_and_pickle.py": "module:yaml",
     "ffmpeg_transcode.py": "tool:ffmpeg",
+    "ffmpeg_pipeline.py": "tool:ffmpeg",
+    "imagemagick_convert.py": "tool:identify",
+    "libreoffice_pdf.py": "tool:soffice",
 }
 
 

@@ -40,7 +40,7 @@ def test_no_new_privs_for_this_thread_and_those_it_starts(script: Any) -> None:
     """)
 
 
-@pytest.mark.needs("root")
+@pytest.mark.needs("root", "interpreter")
 def test_a_setuid_program_gains_nothing(script: Any) -> None:
     code = """
     import shutil, tempfile

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs inside a virtual machine, as root, from the directory the payload was unpacked to: the checks of rules and the smoke
-# checks as root and as an ordinary user, then the latter once more with a delegated cgroup (v2) for each. The exit status
-# is the number of failed runs.
+# Runs inside a virtual machine, as root, from the directory the payload was unpacked to. As root and as an ordinary user: the
+# checks of rules, the smoke checks, those of the other engine; then those of the doctor, and the smoke checks once more with a
+# delegated cgroup (v2) for each. The exit status is the number of failed runs.
 here=$(pwd)
 chmod -R a+rX "$here"
 chmod 755 "$here"
@@ -22,6 +22,11 @@ check python3 "$here/rules.py" --no-filters
 check $as_user python3 "$here/rules.py"
 check python3 "$here/smoke.py"
 check $as_user python3 "$here/smoke.py"
+
+check python3 "$here/other_engine.py"
+check $as_user python3 "$here/other_engine.py"
+
+check python3 "$here/doctor.py"
 
 group=/sys/fs/cgroup
 if [ -e "$group/cgroup.subtree_control" ] && grep -qw memory "$group/cgroup.controllers"; then

@@ -113,6 +113,6 @@ def test_fail_null() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("bind"):
                 bound |= {ast.unparse(word.value) for word in node.keywords if word.arg == "restype"}
-            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("CFUNCTYPE"):
-                bound |= {ast.unparse(node.args[0])} - {"restype"}  # bind()'s own, collected where it is called
-    assert bound == {"ctypes.c_int", "ctypes.c_long"}
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_restype_":
+                bound |= {ast.unparse(node.value)}  # of what is declared without another
+    assert bound == {"Int", "Long"}

@@ -373,7 +373,7 @@ def test_every_name_in_the_tables_exists() -> None:
         arguments.FORK_CHECKED,
         sockets.PAIRS_CHECKED,
         sockets.NETWORK_CHECKED,
-        arguments.NARROWING_CHECKED,
+        arguments.narrowing_checked(listening=False),
         arguments.INIT_CHECKED,
     )
     names |= set(f"{grants.NEVER} {grants.FALL_BACK} {grants.TOLERATED}".split())
@@ -385,7 +385,7 @@ def test_no_call_is_both_granted_and_checked() -> None:
     assert granted(grants.WORKER) & checked(arguments.WORKER_CHECKED, arguments.THREADS_CHECKED) == set()
     assert granted(grants.INIT) & checked(arguments.INIT_CHECKED) == set()
     assert granted(grants.WORKER, grants.NETWORK) & checked(sockets.NETWORK_CHECKED) == set()
-    assert granted(grants.WORKER) & checked(sockets.PAIRS_CHECKED, arguments.NARROWING_CHECKED) == set()
+    assert granted(grants.WORKER) & checked(sockets.PAIRS_CHECKED, arguments.narrowing_checked(listening=False)) == set()
 
 
 def test_no_name_is_listed_twice() -> None:

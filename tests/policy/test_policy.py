@@ -43,6 +43,7 @@ NAMES = {name: value for name, value in globals().items() if not name.startswith
 VALUES = [
     (Policy(), "Policy()"),
     (Policy(timeout=5, reuse=3), "Policy(timeout=5, reuse=3)"),
+    (Policy(reuse=1), "Policy()"),
     (Policy(mounts=["/data", rw("/out")]), "Policy(mounts=(ro('/data'), rw('/out')))"),
     (Policy(limits=Limits(memory="512M")), "Policy(limits=Limits(memory='512M'))"),
     (Policy(env={"B": "2", "A": "1"}), "Policy(env={'B': '2', 'A': '1'})"),
@@ -280,7 +281,9 @@ def test_a_limit_given_as_an_option_says_where_it_belongs() -> None:
 
 def test_a_policy_that_is_none() -> None:
     with pytest.raises(PolicyError, match="presets"):
-        Policy.from_options("COMPUTE")  # type: ignore[arg-type]
+        Policy.from_options("COMPUT")
+    with pytest.raises(PolicyError, match="presets"):
+        Policy.from_options(len)  # type: ignore[arg-type]
 
 
 GOOD_DESTINATIONS = ["db:1", "*.example.org:443", "10.0.0.1:80", "[::1]:65535", "a_b-c.d:5432"]
@@ -394,7 +397,6 @@ def test_rule_sets_are_kept_in_order() -> None:
 
 
 UNBUILT = [
-    (Policy(expose={"echo": echo}), "expose="),
     (Policy(network=Network(connect=["a:1"])), "network=Network(...)"),
     (Policy(network=Network(loopback=[1])), "network=Network(...)"),
     (Policy(network=Network(dns=True)), "network=Network(...)"),

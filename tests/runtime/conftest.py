@@ -17,9 +17,10 @@ Run = Callable[..., str]
 SETUP = """
 import os, sys, threading, time
 from isolate_fn import Policy, isolated, ro, rw, sandbox
+from isolate_fn._api.ahead import LaunchedAhead
 from isolate_fn._api.prepare import prepare
 from isolate_fn._runtime import call, launch, pool
-from isolate_fn._runtime.isolate import _waiting_in
+from isolate_fn._runtime.ends import waiting_in
 from isolate_fn.errors import *
 
 def until(condition):
@@ -33,7 +34,7 @@ def until(condition):
 def waiting(function):
     "Return the isolates that wait for calls of a function."
     return [isolate for key, each in pool._pool().waiting.items() for isolate in each.isolates
-            if key == (id(function._prepared().plan), function._signature(function._prepared()).part)]
+            if key[:2] == (id(function._prepared().plan), function._signature(function._prepared()).part)]
 
 def of_session(leader):
     "Return the processes of a session; each launched one leads its own."

@@ -30,7 +30,7 @@ def test_an_isolate_that_waits_has_imported_the_functions_module_behind_its_wall
         f = isolated(prewarm=0)(work.f)
         f.warm_up(2)
         for isolate in waiting(f):
-            until(lambda: sum(map(_waiting_in, isolate.pipes)) == len("imported 1 2\\n"))
+            until(lambda: sum(map(waiting_in, isolate.pipes)) == len("imported 1 2\\n"))
             assert isolate.calls == 0 and isolate.ready is None
         print("no call yet", len(waiting(f)))
         print([f(), f()], len(waiting(f)))
@@ -88,12 +88,12 @@ def test_an_import_that_fails_is_told_by_the_call(when: str, statement: str, tol
         if {when!r} == "waiting":
             f.warm_up(1)
             isolate, = waiting(f)
-            until(lambda: sum(map(_waiting_in, isolate.pipes)))
+            until(lambda: sum(map(waiting_in, isolate.pipes)))
         else:
             ready = call.make_ready
             def make_ready(isolate, prepared):  # the import goes on while the caller looks at the report; here it is over
-                ready(isolate, prepared)
-                until(lambda: heard or sum(map(_waiting_in, isolate.pipes)))
+                yield from ready(isolate, prepared)
+                until(lambda: heard or sum(map(waiting_in, isolate.pipes)))
                 {"until(isolate._readable)" if told.startswith("Crashed") else ""}
             call.make_ready = make_ready
         for _ in range(2):
@@ -117,3 +117,29 @@ def test_an_import_that_fails_is_told_by_the_call(when: str, statement: str, tol
         assert line.startswith(kind)
         assert line.endswith(text.partition(" ")[2]), printed
     assert len(printed.splitlines()) == 2
+
+
+def test_a_worker_that_nobody_calls_rehearses_and_its_call_does_not_notice(run: Run) -> None:
+    """A call of nothing: nobody is sent an answer, and nothing of it is there when a call comes."""
+    printed = run(
+        """
+        import work
+        f = isolated(prewarm=0)(work.f)
+        f.warm_up(1)
+        isolate, = waiting(f)
+        until(lambda: sum(map(waiting_in, isolate.pipes)) == len("rehearsed (0, '', [None])\\n"))
+        assert isolate.calls == 0 and isolate.ready is None
+        print(f([7], key="value"))
+        """,
+        work="""
+        import os
+        if os.path.isdir("/work") and os.getpid() < 20:
+            from isolate_fn._runtime import rehearsal
+            rehearsal.nothing = lambda *given: print("rehearsed", given)
+
+        def f(*args, **kwargs):
+            from isolate_fn._runtime import rehearsal, serve
+            return args, kwargs, rehearsal.PART in serve._expected, serve._current[0].__name__, len(serve._functions)
+        """,
+    )
+    assert printed == "rehearsed (0, '', [None])\n(([7],), {'key': 'value'}, False, 'f', 1)\n"

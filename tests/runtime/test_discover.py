@@ -12,7 +12,7 @@ import zipfile
 import pytest
 
 from isolate_fn._plan.orders import MountOrder
-from isolate_fn._runtime import discover, discover_project
+from isolate_fn._runtime import discover, discover_project, executable
 from isolate_fn._runtime.discover_tree import Tree
 from isolate_fn.errors import SetupError, Unsupported
 
@@ -27,7 +27,7 @@ exec(before)
 sys.path.append(package)
 from isolate_fn._runtime.discover import discover_runtime
 view = discover_runtime()
-print(json.dumps(view._replace(orders=[(o.kind, o.destination, o.source) for o in view.orders])._asdict()))
+print(json.dumps(vars(view) | {"orders": [(o.kind, o.destination, o.source) for o in view.orders]}))
 """
 
 
@@ -419,7 +419,7 @@ def test_the_key_changes_with_what_matters(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_an_embedding_server_is_not_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "_base_executable", "/usr/bin/env", raising=False)
     monkeypatch.setattr(sys, "executable", "/usr/bin/env")
-    found = discover.find_interpreter()
+    found = executable.find_interpreter()
     assert "python" in os.path.basename(found)
     version = subprocess.run([found, "-V"], capture_output=True, text=True, check=True).stdout
     assert f"{sys.version_info.major}.{sys.version_info.minor}." in version
@@ -432,6 +432,6 @@ def test_no_interpreter_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: pathli
     monkeypatch.setattr(sys, "base_exec_prefix", str(tmp_path))
     monkeypatch.setattr(sysconfig, "get_config_var", lambda name: str(tmp_path))
     with pytest.raises(Unsupported) as caught:
-        discover.find_interpreter()
+        executable.find_interpreter()
     assert "/usr/bin/env" in caught.value.found
     assert "install python" in caught.value.remedy

@@ -203,3 +203,22 @@ def test_mount_points_must_exist(tmp_path: pathlib.Path) -> None:
         assert caught.value.field == "mounts[1]"
         assert repr(inner) in caught.value.problem
         assert str(tmp_path / "in") in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["link", "way", "way/file", "round"])
+def test_mount_points_behind_links(tmp_path: pathlib.Path, name: str) -> None:
+    """No link in a granted mount is followed by those who mount: somebody inside may have made it."""
+    (tmp_path / "in/there").mkdir(parents=True)
+    (tmp_path / "in/there/file").write_text("")
+    (tmp_path / "in/link").symlink_to("there/file")
+    (tmp_path / "in/way").symlink_to("there")
+    (tmp_path / "in/round").symlink_to("round")
+    mounts = [ro(tmp_path / "in"), ro(tmp_path / "in/there", tmp_path / "in" / name)]
+    if not (tmp_path / "in" / name).is_dir():
+        mounts[1] = ro(tmp_path / "in/there/file", tmp_path / "in" / name)
+    policy = Policy(mounts=mounts)
+    resolution = resolve_sources(policy)
+    orders = compile_mounts(policy, (), resolved_sources=resolution.sources, importable=resolution.importable)
+    with pytest.raises(PolicyError, match=r"a symbolic link is on the way|no file .* exists") as caught:
+        check_mount_points(orders)
+    assert caught.value.field == "mounts[1]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,18 +14,17 @@ pytestmark = pytest.mark.needs("namespaces")
 def test_a_spawner_started_ahead_is_taken_by_the_first_client(run: Run) -> None:
     printed = run("""
         import work
-        prepared = prepare(Policy(timeout=5), start=True)
-        first, = launched
-        for timeout in (6, 7):  # of the same kind
-            prepare(Policy(timeout=timeout), start=True)
+        for timeout in (5, 6, 7):  # of the same kind
+            with LaunchedAhead(Policy(timeout=timeout)):
+                first, = launched
         assert launched == [first] and list(launch._ahead().waiting.values()) == [first]
         f = isolated(timeout=8)(work.f)
         assert f() == 1
         client, = pool._pool().spawners.values()
         assert client.control is first.control and client.first_stage == first.first_stage and not launch._ahead().waiting
-        prepare(Policy(timeout=9), start=True)
         assert isolated(timeout=10)(work.f)() == 1 and launched == [first]
-        prepare(Policy(env={"A": "B"}), start=True)
+        with LaunchedAhead(Policy(env={"A": "B"})):
+            pass
         print(len(launched), len(launch._ahead().waiting))
     """)
     assert printed == "2 1\n"
@@ -34,14 +34,14 @@ def test_a_spawner_started_ahead_is_taken_by_the_first_client(run: Run) -> None:
 def test_where_there_will_be_no_plan_it_is_ended(children: str, run: Run) -> None:
     printed = run(f"""
         import signal, work
-        from isolate_fn._plan import compile
+        from isolate_fn._api import prepare as preparing
         signal.signal(signal.SIGCHLD, signal.{children})
-        plain, compile.compile_plan = compile.compile_plan, lambda *given, **named: 1 / 0
+        plain, preparing.compile_plan = preparing.compile_plan, lambda *given, **named: 1 / 0
         f = isolated(work.f)
         print(type(caught(f)).__name__, len(launched), launch._ahead().waiting, launched[0].control.fileno())
         assert type(caught(os.waitpid, -1, os.WNOHANG)) is ChildProcessError  # no child is left, dead or alive
         until(lambda: not of_session(launched[0].first_stage))
-        compile.compile_plan = plain
+        preparing.compile_plan = plain
         print(f(), len(launched))
     """)
     assert printed == "ZeroDivisionError 1 {} -1\n1 2\n"
@@ -50,8 +50,8 @@ def test_where_there_will_be_no_plan_it_is_ended(children: str, run: Run) -> Non
 def test_a_forked_child_leaves_it_to_its_parent(run: Run) -> None:
     printed = run("""
         import work
-        prepare(Policy(timeout=5), start=True)
-        first, = launched
+        with LaunchedAhead(Policy(timeout=5)):
+            first, = launched
         f = isolated(timeout=5)(work.f)
         here, there = os.pipe()
         pid = os.fork()
@@ -73,22 +73,66 @@ def test_a_forked_child_leaves_it_to_its_parent(run: Run) -> None:
     assert sorted(printed.split()) == ["1", "child"]
 
 
-def test_what_can_be_refused_without_a_process_starts_none(run: Run) -> None:
+def test_what_functions_by_value_need_is_imported_ahead(run: Run) -> None:
     printed = run("""
+        hint, hints = launch.hint, []
+        launch.hint = lambda key, module: hints.append(module) or hint(key, module)
         import work
+        first = isolated(lambda: "by value")
+        print(first(), hints, len(launched))
+        print(isolated(lambda: "again")(), isolated(work.f)(), hints)  # nothing is launched any more
+    """)
+    assert printed == "by value ['cloudpickle'] 1\nagain 1 ['cloudpickle']\n"
+
+
+@pytest.mark.parametrize("module", ["no_such_module_anywhere", "fails"])
+def test_a_hint_that_leads_nowhere_harms_nobody(module: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "fails.py").write_text("1 / 0")
+    printed = run(f"""
+        import work
+        with LaunchedAhead(Policy()) as ahead:
+            launch.hint(ahead.key, {module!r})
+        launch.hint(ahead.key._replace(interpreter="/not/there"), {module!r})
+        print(isolated(work.f)(), len(launched))
+        launch.hint(ahead.key, {module!r})  # it is taken: too late, and nothing happens
+        print(isolated(work.f)())
+    """)
+    assert printed == "1 1\n1\n"
+
+
+REFUSED = """
         from isolate_fn.rules import SystemIO, Custom
+        lock = threading.Lock()
+        rules = [SystemIO.nothing().allow_stdout(), Custom("writing", "write")]"""
+
+
+def test_a_first_call_that_is_refused_leaves_no_process(run: Run) -> None:
+    printed = run(REFUSED + """
+        import work
+        for kind, function, given in [
+            (PolicyError, isolated(mounts=[ro("/not/there")])(work.f), ()),
+            (PolicyError, isolated(mounts=[rw("/etc", "/x")])(work.f), ()),
+            (CallRejected, isolated(work.f), (lock,)),
+            (CallRejected, isolated(lambda: lock), ()),
+        ]:
+            error = caught(function, *given)
+            assert type(error) is kind and error.ran is False, repr(error)
+            assert type(caught(os.waitpid, -1, os.WNOHANG)) is ChildProcessError
+            until(lambda: not of_session(launched[-1].first_stage))
+        print(len(launched), launch._ahead().waiting, isolated(work.f)())
+    """)
+    assert printed == "4 {} 1\n"
+
+
+def test_what_makes_no_call_and_what_may_contradict_itself_starts_nothing_ahead(run: Run) -> None:
+    printed = run(REFUSED + """
+        import work
         def refuse(*given, **named):
             raise AssertionError("a process was started")
         os.posix_spawn = os.fork = refuse
-        lock = threading.Lock()
-        rules = [SystemIO.nothing().allow_stdout(), Custom("writing", "write")]
         for kind, action in [
-            (PolicyError, lambda: isolated(mounts=[ro("/not/there")])(work.f)()),
-            (PolicyError, lambda: isolated(mounts=[rw("/etc", "/x")])(work.f)()),
             (PolicyError, lambda: sandbox(mounts=[ro("/not/there")])),
             (PolicyError, lambda: isolated(mounts=[ro("/not/there")])(work.f).warm_up()),
-            (CallRejected, lambda: isolated(work.f)(lock)),
-            (CallRejected, lambda: isolated(lambda: lock)()),
             (ConflictingRules, lambda: isolated(rules=rules)(work.f)()),
         ]:
             error = caught(action)

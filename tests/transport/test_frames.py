@@ -12,6 +12,7 @@ from isolate_fn._transport.frames import (
     ALIGNMENT,
     HEADER,
     HEADER_SIZE,
+    KINDS,
     MAGIC,
     MAX_BUFFERS,
     FrameReader,
@@ -38,10 +39,15 @@ def header(kind=2, flags=0, reserved=0, buffers=0, json=0, inline=0, magic=MAGIC
 def test_the_header_is_28_bytes_and_its_numbers_are_fixed():
     assert HEADER_SIZE == 28
     assert stream(Kind.RESULT, b"1") == b"IFN1\x02\0\0\0" + bytes(4) + b"\1" + bytes(15) + b"1"
-    assert [kind.value for kind in Kind][:5] == [1, 2, 3, 4, 5]
+    assert [(int(kind), kind.name) for kind in KINDS] == [
+        (1, "READY"), (2, "RESULT"), (3, "EXCEPTION"), (4, "ARENA"), (5, "REJECTED"), (6, "ITEM"), (7, "END"),
+        (8, "HOST_CALL"), (9, "HOST_REPLY"), (10, "SETUP_FAILED"), (11, "CALL"), (12, "NEXT"), (13, "NOTICE"),
+        (14, "OBSERVED"),
+    ]  # fmt: skip
+    assert Kind.OBSERVED is KINDS[-1]
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_small_frame_arrives_in_one_piece(kind):
     reader = FrameReader()
     frame = reader.feed(stream(kind, b'{"a":1}'))

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isolate_fn._transport.codec import ClassTable, DecodeLimits, decode, encode
-from isolate_fn._transport.codec_decode import _BUILDERS
+from isolate_fn._transport.codec_decode import builders
 from isolate_fn._transport.codec_decoder import _OPTIONAL
 from isolate_fn._transport.failures import ExceptionTable, describe, rebuild
 from isolate_fn._transport.frames import HEADER, FrameReader, Kind, pack
@@ -101,7 +101,7 @@ def test_random_frames_with_a_right_header(data, kind, extra, lengths):
     survive(head + struct.pack(f"<{len(lengths)}Q", *lengths) + data + bytes(sum(lengths)))
 
 
-TAGS = [*_BUILDERS, *_OPTIONAL]
+TAGS = [*builders(), *_OPTIONAL]
 atoms = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | texts
     | st.sampled_from(["<f8", "|b1", "<U3", "AAAAAAAAAAA=", "transport_samples:Point", "transport_samples:Color", "RGB",

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from isolate_fn._transport.codec import DecodeLimits, decode, encode
 from isolate_fn._transport.codec_decode import LONG, decode_short
 from isolate_fn._transport.codec_types import INT_DIGITS
-from isolate_fn._transport.frames import COALESCE, FrameReader, Kind, pack
+from isolate_fn._transport.frames import COALESCE, KINDS, FrameReader, Kind, pack
 from isolate_fn._transport.small_frames import before_arguments, pack_small, split_small
 from isolate_fn.errors import TransportError
 
 FAST = settings(
     max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
-kinds = st.sampled_from(list(Kind))
+kinds = st.sampled_from(KINDS)
 small = st.binary(max_size=60) | st.integers(0, 3000).map(lambda size: b"x" * size)
 
 
