@@ -106,11 +106,14 @@ COMPARED: tuple[Budget, ...] = (
     ),
     _most("default, bwrap", "fresh isolate, back to back as by default / bwrap", "fresh/isolate_fn, default", "fresh/bwrap",
           None, "ms"),
+    _most("idle, bare", "fresh isolate, prewarmed, caller idle / a bare fork that waited", "fresh-idle/isolate_fn",
+          "fresh-idle/a bare fork that waited", None, "ms"),
     _most("long idle, bwrap", "fresh isolate, caller idle for long / bwrap", "fresh-idle/isolate_fn, long pause",
           "fresh-idle/bwrap", None, "ms"),
     *(
-        _most(f"cold, {way}, both", f"cold script, function by {way} / script that starts bwrap", f"cold-{way}/isolate_fn",
-              f"cold-{way}/bwrap, caller too", None, "ms")
+        _most(f"cold, {way}, {peer}", f"cold script, function by {way} / {words}", f"cold-{way}/isolate_fn",
+              f"cold-{way}/{peer}", None, "ms")
         for way in ("name", "value")
+        for peer, words in (("bwrap, caller too", "script that starts bwrap"), ("three bare interpreters",) * 2)
     ),
 )  # fmt: skip

@@ -31,3 +31,9 @@ def seen_by_strace(number: int) -> int:
     """Make a system call that a trace shows and nothing else makes, and return the next number."""
     os.access(MARK_INSIDE, os.F_OK)
     return number + 1
+
+
+def say_and_wait(seconds: float) -> None:
+    """Say that it runs, and go on for so long."""
+    print("here", flush=True)
+    time.sleep(seconds)

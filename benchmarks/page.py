@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots, profiles, syscalls, table, written
+from benchmarks import functions, plots, profiles, syscalls, table, written
 from benchmarks.budgets import BUDGETS, COMPARED
 from benchmarks.verdicts import judge
 
@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 OUTPUT = HERE.parent / "docs" / "performance.md"
 PLOTS = HERE.parent / "docs" / "_static" / "performance"
 WORDS = HERE / "page.md"
-FIGURES = {name: HERE / f"{name}.json" for name in ("figures", "figures_user", "syscalls", "profile")}
+FIGURES = {name: HERE / f"{name}.json" for name in ("figures", "figures_user", "syscalls", "profile", "functions")}
 
 _PLACE = re.compile(r"^<!-- figures: (\w+)(?: (.+?))? -->$", re.MULTILINE)
 _PLOT = re.compile(r"_static/performance/([\w-]+\.svg)")
@@ -156,6 +156,13 @@ def profile(figures: dict[str, Any], which: str) -> str:
     return markdown([row for row in rows if row[0][0] != " "])
 
 
+def by_function(figures: dict[str, Any], which: str) -> str:
+    """Return where the caller's processor time goes."""
+    if "functions" not in figures:
+        return "Not measured yet."
+    return markdown(functions.cells(figures["functions"]["samples"]))
+
+
 PARTS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "machine": machine,
     "budgets": budgets,
@@ -165,6 +172,7 @@ PARTS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "left_over": left_over,
     "syscalls": system_calls,
     "profile": profile,
+    "functions": by_function,
 }
 
 

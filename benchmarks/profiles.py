@@ -4,8 +4,8 @@
 
 The kernel interrupts both processors 4,000 times a second (``perf record -a -g -e cpu-clock``); what was running then is
 counted. Which process is which follows from who forked whom: the spawner is the descendant with the most children. Times
-are processor time per call, summed over both processors, not what the caller waits. For one process line by line, use
-``py-spy record -- python SCRIPT``.
+are processor time per call, summed over both processors, not what the caller waits. The calling process by function is in
+`benchmarks.functions`.
 """
 
 from __future__ import annotations

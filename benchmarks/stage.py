@@ -2,7 +2,8 @@
 
 A worker is given what its caller could import, one mount for each package or module of the project. Run from this
 repository it would be given the tests, the tools and the benchmarks themselves, and pay for it. The copy is also what an
-installed package is: byte code is there, whether or not this environment or this user may write it.
+installed package is: byte code is there, whether or not this environment or this user may write it. It does not lie in /tmp,
+where isolates have something of their own, and modules of the caller's are mounted for each of them without their byte code.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
+PLACE = "/var/tmp"
 VARIABLE = "ISOLATE_FN_BENCHMARK_STAGE"
 
 # The child finds the benchmarks themselves at the end of its path, and forgets that end before it measures.
@@ -26,7 +28,7 @@ _CHILD = "import sys; sys.path.append(sys.argv.pop(1)); from benchmarks.suites.c
 @contextmanager
 def build() -> Iterator[str]:
     """Make the directory, and remove it afterwards."""
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as stage:
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=PLACE) as stage:
         library, scripts = os.path.join(stage, "library"), os.path.join(stage, "scripts")
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(os.path.join(ROOT, "isolate_fn"), os.path.join(library, "isolate_fn"), ignore=ignored)

@@ -36,8 +36,8 @@ KINDS: dict[str, str] = {
     "Landlock": "landlock_create_ruleset landlock_add_rule landlock_restrict_self",
     "seccomp": "seccomp",
     "processes": "clone clone3 fork vfork wait4 waitid exit exit_group kill pidfd_open pidfd_send_signal execve",
-    "messages": "socketpair socket sendmsg recvmsg sendto recvfrom poll ppoll select getsockname getsockopt setsockopt "
-    "pipe2 shutdown",
+    "messages": "socketpair socket sendmsg recvmsg sendto recvfrom poll ppoll select epoll_create1 epoll_ctl epoll_wait "
+    "getsockname getsockopt setsockopt pipe2 shutdown",
     "descriptors": "close close_range fcntl dup dup2 dup3 ioctl",
     "files": "open openat read pread64 write newfstatat fstat statx stat lstat lseek getdents64 readlink readlinkat access "
     "faccessat faccessat2 statfs fstatfs chdir getcwd ftruncate memfd_create",

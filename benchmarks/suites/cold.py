@@ -35,6 +35,7 @@ def one_way(way: str, pace: Pace) -> Contest:
         "isolate_fn": [sys.executable, script(f"cold_by_{way}")],
         "bwrap, one process": [*bwrap, sys.executable, script(f"same_by_{way}")],
         "bwrap, caller too": [sys.executable, script("bwrap_call"), *bwrap, way],
+        "three bare interpreters": [sys.executable, script("three_bare"), way],
         "no isolation, one process": [sys.executable, script(f"same_by_{way}")],
     }
     missing = {}

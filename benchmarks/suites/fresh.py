@@ -7,6 +7,7 @@ import os
 from benchmarks.findings import Contest, Findings, contest, nothing
 from benchmarks.peers import commands
 from benchmarks.peers.floor import Floor
+from benchmarks.peers.waiting import Waiting
 from benchmarks.rounds import Contestant, Pace, run
 from benchmarks.suites import subject
 
@@ -58,14 +59,17 @@ def with_pauses(peers: commands.Commands, pace: Pace) -> Contest:
     short, long = isolated(name="short pause")(add), isolated(name="long pause")(add)
     few = pace.of(5, 3)
     chosen = {name: call for name, call in peers.calls.items() if name in PEERS_WITH_PAUSES}
+    bare = Waiting()
     contestants = {
         "isolate_fn": Contestant(short, pace.of(10, 6), pause=IDLE),
+        "a bare fork that waited": Contestant(bare, pace.of(10, 6), pause=IDLE),
         "isolate_fn, long pause": Contestant(long, few, 1, pause=LONG_IDLE),
         **{name: Contestant(call, few, 1, pause=IDLE) for name, call in chosen.items()},
     }
     try:
         found = run(contestants, pace.of(20, 6))
     finally:
+        bare.close()
         short.close()
         long.close()
     missing = {name: why for name, why in peers.missing.items() if name in PEERS_WITH_PAUSES}
