@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 _LONG = 1 << 16  # bytes of an answer that take a noticeable time to read
 
+_INTRODUCED = {"hello", "built"}
+"""What is told of a ready isolate: a handle of init, by the spawner, which may be slower than the worker, and its walls."""
+
 
 def run(
     prepared: Prepared, signature: Signature, encoded: EncodedCall, part: bytes, cancel: Cancel | None = None
@@ -223,7 +226,7 @@ def make_ready(isolate: Isolate, prepared: Prepared) -> Talk[None]:
         if frame.kind is not Kind.READY:
             raise InternalError(f"the worker said {frame.kind.name} before it was ready")
         said = read(frame) if prepared.unchecked else _verified(frame, prepared)
-        while "built" not in isolate.told:
+        while not isolate.told.keys() >= _INTRODUCED:
             if {"failed", "end"} & isolate.told.keys():
                 raise Ended
             yield from isolate.step(latest)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 100  # for one program; the slowest takes a fifth on an idle machine
+SECONDS = 200  # for one program; the slowest takes a tenth on an idle machine
 GRACE = 10.0  # seconds in which killed processes disappear
 
 Program = Callable[..., Any]

@@ -124,7 +124,7 @@ import tasks
 
 def outcome(task, *args):
     try:
-        return [task.delay(*args).get(timeout=20, interval=0.02)]
+        return [task.delay(*args).get(timeout=60, interval=0.02)]
     except Exception as error:
         return [type(error).__name__, getattr(error, "signal", None)]
 
@@ -135,7 +135,7 @@ found = {
     "retried": outcome(tasks.retried),
 }
 many = [tasks.inside.delay(n) for n in range(12)]
-found["many"] = [one.get(timeout=20, interval=0.02) for one in many]
+found["many"] = [one.get(timeout=60, interval=0.02) for one in many]
 if sys.argv[1:] == ["prefork"]:
     found["soft"] = outcome(tasks.soft)
     found["hard"] = outcome(tasks.hard)

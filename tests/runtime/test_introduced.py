@@ -1,0 +1,41 @@
+"""An isolate that is ready has been introduced, however slow the spawner is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+pytestmark = pytest.mark.needs("namespaces")
+
+
+def test_a_spawner_that_is_slower_than_the_worker(run: Callable[..., str]) -> None:
+    """Its message, with the handle of init, comes here after all that init and the worker say."""
+    printed = run("""
+        import json, select, socket
+        from isolate_fn import Policy
+        prepared = prepare(Policy())
+        isolate = pool.start(prepared)
+        said = {}
+        while said.keys() < {"hello", "built"}:
+            data, rights, _, _ = isolate.status.recvmsg(1 << 16, 64)
+            said[next(iter(json.loads(data)))] = data, rights
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        there.send(said["built"][0])
+        isolate.poll.unregister(isolate.status)
+        status, isolate.status = isolate.status, here
+        isolate.poll.register(here, select.POLLIN)
+        select.select([isolate.channel], [], [])
+        making = call.make_ready(isolate, prepared)
+        wait = next(making)
+        try:
+            while True:
+                if not isolate.poll.poll(0) and "built" in isolate.told:
+                    there.sendmsg([said["hello"][0]], said["hello"][1])
+                wait = making.send(isolate.poll.poll(wait))
+        except StopIteration:
+            print(isolate.pidfd >= 0)
+        isolate.status = status
+        isolate.end()
+    """)
+    assert printed == "True\n"
