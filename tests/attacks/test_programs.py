@@ -77,7 +77,7 @@ def test_daemons_that_hold_the_pipes_open(box):
 def test_another_program_that_holds_the_pipes_open_and_writes(box):
     """Whoever has ended is heard to the end, and not for as long as somebody else goes on in its name."""
     with sh(box, "read pid; exec >/proc/$pid/fd/1 2>&1; echo; while :; do echo x; done", stdin=PIPE) as thief:
-        with sh(box, "echo $$ >&2; read line; read go", stdin=PIPE, stdout=PIPE, stderr=PIPE) as victim:
+        with sh(box, "(echo $$ >&2); read line; read go", stdin=PIPE, stdout=PIPE, stderr=PIPE) as victim:  # its 1 stays
             pid = victim.stderr.readline()
             thief.stdin.write(pid)
             thief.stdin.close()
