@@ -226,8 +226,10 @@ def test_calls_are_counted_for_each_isolated_call(made):
 
 
 def test_seconds_of_a_plain_function(made):
-    ask = made(produce.ask_often, expose={"slow": Host(lambda _: time.sleep(0.2), seconds=0.3)})
+    pause = [0.0]
+    ask = made(produce.ask_often, expose={"slow": Host(lambda _: time.sleep(pause[0]), seconds=0.3)})
     assert ask("slow", 1) == [None]
+    pause[0] = 0.2
     with pytest.raises(LimitExceeded) as caught:
         ask("slow", 5)
     assert caught.value.limit == "expose['slow'].seconds"
