@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import builtins
 import pickle
-import sys
 
 from isolate_fn.errors import PolicyError, ResultRejected
+from isolate_fn.policy.inside import inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,15 +86,10 @@ def _exposed() -> tuple[str, ...]:
     return _names[0]
 
 
-def _inside() -> bool:
-    serve = sys.modules.get("isolate_fn._runtime.serve")
-    return serve is not None and bool(serve.serving)
-
-
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if not _inside():
+    if not inside():
         remedy = "use it in a function that runs isolated, not where its module is imported; tests can pass a function in"
         raise PolicyError(f"host.{name}", "host functions exist only inside an isolate, while a call runs", remedy)
     names = _exposed()
@@ -106,4 +101,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(_exposed()) if _inside() else []
+    return sorted(_exposed()) if inside() else []

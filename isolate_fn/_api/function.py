@@ -10,8 +10,8 @@ from types import FunctionType
 from isolate_fn._api.bound import Bound
 from isolate_fn._api.granted import is_grant
 from isolate_fn._api.other_ways import OtherWays
-from isolate_fn._api.other_ways import inside as inside
 from isolate_fn.errors import PolicyError, Unsupported
+from isolate_fn.policy.inside import inside as inside
 from isolate_fn.policy.policy import Policy
 
 TYPE_CHECKING = False

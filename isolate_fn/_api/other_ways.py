@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from types import GenericAlias
+
+from isolate_fn.policy.inside import inside
 
 TYPE_CHECKING = False
 if not TYPE_CHECKING:  # what of typing is there at run time: it would be one of the slowest imports of a first call
@@ -101,9 +102,3 @@ class OtherWays(Generic["P", "R"]):
         function: Any = self
         values: Iterator[R] = each(function, (iterable, *more), timeout, chunksize)
         return values
-
-
-def inside() -> bool:
-    """True inside an isolate; only its worker has this module imported."""
-    serve = sys.modules.get("isolate_fn._runtime.serve")
-    return serve is not None and bool(serve.serving)

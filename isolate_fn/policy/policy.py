@@ -9,6 +9,7 @@ from isolate_fn._frozen import dataclass
 from isolate_fn.errors import PolicyError
 
 from . import checks, conflicts
+from .inside import inside
 from .limits import Limits
 from .mounts import Mount, _destination
 from .network import Network
@@ -148,6 +149,7 @@ class Policy(Value):
         """Read a policy from a TOML file; see docs/policies.md for its keys.
 
         What it names of Python (``returns``, ``raises``, ``expose``) is imported: such a file decides what runs here.
+        Inside an isolate, where no policy decides anything, a file that is not mounted is read as ``Policy()``.
 
         Args:
             path: of the file. Of a ``pyproject.toml`` the table ``[tool.isolate_fn]`` is read.
@@ -157,6 +159,8 @@ class Policy(Value):
             PolicyError: the file cannot be read, or a key or value in it is wrong; names file, line and key, and the
                 nearest key that exists. Nothing in the file is passed over.
         """
+        if inside() and not os.path.exists(path):
+            return cls()
         from .toml.read import from_file
 
         return from_file(path, name)
@@ -187,15 +191,24 @@ class Policy(Value):
             PolicyError: an option does not exist (the nearest one is named) or has a wrong value.
         """
         if isinstance(base, str):
-            from .toml.find import policy_named
-
-            base = policy_named(base)
+            base = _named(base)
         kept = {} if base is None else _options_of(base)
         for name in options:
             if name in Limits.__annotations__ and name not in cls.__annotations__:
                 hint = f"it is a limit: write limits=Limits({name}=...)"
                 raise unknown_option(name, name, tuple(cls.__annotations__), hint)
         return cls(**{**kept, **options})
+
+
+def _named(name: str) -> Policy:
+    from .toml.find import policy_named
+
+    try:
+        return policy_named(name)
+    except PolicyError:
+        if not inside():
+            raise
+        return Policy()  # a module that is imported to run one of its functions: its project's file need not be mounted
 
 
 def _options_of(base: object) -> dict[str, Any]:

@@ -47,6 +47,52 @@ def test_the_project_of_the_code_counts(project: Path) -> None:
     assert done.stdout == "7\n", done.stderr
 
 
+IMPORTED = """
+import os
+from pathlib import Path
+from isolate_fn import Policy, isolated, sandbox
+FILE = os.path.join(os.path.dirname(__file__), "own.toml")
+@isolated(policy="web")
+def named(): return "named", os.path.exists(FILE)
+@isolated(policy=Policy.from_toml(FILE, "own"))
+def read(): return "read", os.path.exists(FILE)
+@isolated(policy="TOOLS")
+def preset(): return "preset"
+@isolated(reuse=True)
+def other(): return "other"
+"""
+
+
+@pytest.mark.needs("namespaces")
+def test_modules_that_name_policies_are_imported_inside(project: Path) -> None:
+    """Where the project's file is not: nothing of it decides anything there."""
+    (project / "own.toml").write_text("[policies.own]\ntimeout = 5\n")
+    (project / "module.py").write_text(IMPORTED)
+    says = "import module as m; print(m.named(), m.read(), m.preset(), m.other(), m.named.policy.timeout, m.read.policy.timeout)"
+    done = run("-c", says, cwd=project)
+    assert done.stdout == "('named', False) ('read', False) preset other 7 5\n", done.stderr
+
+
+@pytest.mark.needs("namespaces")
+def test_inside_a_file_that_is_there_is_read(project: Path) -> None:
+    says = """
+import os
+from isolate_fn import Policy, isolated, ro
+from isolate_fn.errors import PolicyError
+@isolated(mounts=[ro(os.path.abspath("pyproject.toml"), "/in/pyproject.toml")])
+def ask():
+    found = [Policy.from_toml("/in/pyproject.toml", "web").timeout]
+    try:
+        Policy.from_toml("/in/pyproject.toml", "nope")
+    except PolicyError as error:
+        found.append(error.problem)
+    return found
+print(*ask())
+"""
+    done = run("-c", says, cwd=project)
+    assert done.stdout == "7 there is no policy 'nope'\n", done.stderr
+
+
 def test_the_working_directory_does_not(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whoever chooses the directory that a program is started in does not choose what its functions may do."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
@@ -80,7 +126,7 @@ def test_what_is_not_there_is_refused_with_what_is(project: Path) -> None:
 def test_no_project_at_all(tmp_path: Path) -> None:
     if any((above / "pyproject.toml").exists() for above in tmp_path.parents):
         pytest.fail("this test needs a temporary directory outside of any project")
-    with pytest.raises(PolicyError, match=r"there is no policy 'web', and no pyproject\.toml in or above"):
+    with pytest.raises(PolicyError, match=rf"there is no policy 'web', and no pyproject\.toml in or above '{tmp_path}'"):
         policy_named("web", tmp_path)
 
 

@@ -96,5 +96,6 @@ def _none_above(name: str, start: str) -> PolicyError:
         if installed
         else ""
     )
-    error.problem += f", and no {read.PROJECT_FILE} in or above {os.path.dirname(start) or start!r}{why}"
+    directory = start if os.path.isdir(start) else os.path.dirname(start)
+    error.problem += f", and no {read.PROJECT_FILE} in or above {directory!r}{why}"
     return error
