@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,6 +175,29 @@ def test_wrong_options_are_told_at_once(found: Any, wrong: str, word: str) -> No
 
 
 @pytest.mark.needs("module:sklearn")
+def test_a_policy_by_name_is_of_the_project_that_names_it(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.isolate_fn.policies.mine]\nenv = {WHOSE = "the project"}\n')
+    script = """
+def whose():
+    return os.environ.get("WHOSE")
+
+found = []
+with parallel_config(backend="isolated", policy="mine"):
+    found += loop(delayed(whose)())
+found += loop(delayed(whose)(), delayed(whose)(), backend="isolated", policy="mine")
+with parallel_config(backend="isolated", policy="COMPUTE"):
+    found += loop(delayed(whose)())
+try:
+    parallel_config(backend="isolated", policy="nobody's")
+except ValueError as error:
+    found.append(str(error))
+print(json.dumps(found))
+"""
+    *found, wrong = program(PRELUDE + script)
+    assert found == ["the project"] * 3 + [None]
+    assert "mine" in wrong
+
+
 def test_a_grid_search(program: Program) -> None:
     """The same scores as without isolates; the data are scikit-learn's, in their own shape."""
     said = program(
