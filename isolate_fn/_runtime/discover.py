@@ -138,7 +138,7 @@ def _add_python(tree: Tree, interpreter: str) -> None:
 
 def _add_libpython(tree: Tree) -> None:
     """Show libpython where it is not in the usual place, by the path that the loader will look for."""
-    loaded = _mapped_libpython()
+    loaded = mapped_libpython()
     if not loaded or tree.covers(loaded):
         return
     import sysconfig  # slow, and only for unusual layouts
@@ -151,7 +151,7 @@ def _add_libpython(tree: Tree) -> None:
             tree.add(os.path.join(directory, os.path.basename(loaded)), "libpython")
 
 
-def _mapped_libpython() -> str:
+def mapped_libpython() -> str:
     """Return the real path of the libpython in this process, nothing where Python is linked statically."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
