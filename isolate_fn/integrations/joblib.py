@@ -31,6 +31,7 @@ from joblib.parallel import (
 
 from isolate_fn import IsolatedExecutor, Policy
 from isolate_fn.errors import PolicyError
+from isolate_fn.integrations._answers import Task
 from isolate_fn.integrations._inside import run_batch
 from isolate_fn.policy.toml.find import calling_file, policy_named
 
@@ -129,7 +130,7 @@ class IsolatedBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
     def submit(self, func: Any, callback: Any = None) -> Future[Any]:
         """Start a batch."""
         assert self._pool is not None, "joblib configures before it submits"
-        future = self._pool.submit(run_batch, func)
+        future = self._pool.submit(Task(run_batch, (each for each, _, _ in func.items)), func)
         self._running.add(future)
         future.add_done_callback(self._running.discard)
         if callback is not None:
