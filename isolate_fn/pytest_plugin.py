@@ -59,18 +59,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _options(item: pytest.Item) -> dict[str, Any] | None:
     """Return the options that a test's body runs inside an isolate with, None for outside."""
-    marked = list(item.iter_markers("isolate_fn"))
+    marked = sorted(item.iter_markers_with_node("isolate_fn"), key=lambda found: _distance(item, *found))
     if not marked and not item.config.getoption("--isolate-fn"):
         return None
-    for mark in marked:
+    options: dict[str, Any] = {}
+    for _, mark in reversed(marked):  # the closest last
         if mark.args not in ((), (True,), (False,)):
             raise pytest.UsageError(f"{item.nodeid}: isolate_fn({mark.args[0]!r:.60}): options are given by name")
-        if mark.args == (False,):
-            return None
-    options: dict[str, Any] = {}
-    for mark in reversed(marked):  # the closest last
         options |= mark.kwargs
-    return options
+    return None if marked and marked[0][1].args == (False,) else options
+
+
+def _distance(item: pytest.Item, node: Any, mark: pytest.Mark) -> tuple[int, int]:
+    """Return how far from a test a mark is, which pytest knows of nodes only: not of base classes, nor of parameters."""
+    if any(mark is each for each in getattr(getattr(item, "callspec", None), "marks", ())):
+        return -len(item.listchain()), -1
+    classes = getattr(getattr(node, "obj", None), "__mro__", ())
+    held = (vars(each).get("pytestmark", ()) for each in classes)
+    own = (marks if isinstance(marks, (list, tuple)) else (marks,) for marks in held)
+    found = (number for number, marks in enumerate(own) if any(mark is getattr(each, "mark", each) for each in marks))
+    return -len(node.listchain()), next(found, 0)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -89,16 +97,22 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
 
 @pytest.hookimpl(hookwrapper=True)  # the older way of wrapping: a plugin that is always loaded shall load everywhere
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Do the same for the methods of a unittest.TestCase, which unittest calls itself."""
-    if hasattr(item, "addSubTest") or type(item).__name__ == "TestCaseFunction":
-        options = _options(item)
-        if options is not None and "isolated_sandbox" not in getattr(item, "fixturenames", ()):
-            from isolate_fn.integrations import pytest_calls
+    """Do the same for the methods of a unittest.TestCase, which unittest calls itself; let nothing pass that ran outside."""
+    options = None if "isolated_sandbox" in getattr(item, "fixturenames", ()) else _options(item)
+    if options is None:
+        yield
+        return
+    from isolate_fn.integrations import pytest_calls
 
-            with pytest_calls.method_inside(item, options):
-                yield
-            return
-    yield
+    if hasattr(item, "addSubTest") or type(item).__name__ == "TestCaseFunction":
+        with pytest_calls.method_inside(item, options):
+            yield
+        return
+    if not isinstance(item, pytest.Function):
+        raise pytest_calls.only_outside(item)
+    ended: Any = yield
+    if ended.excinfo is None and pytest_calls.ENDED not in item.stash:
+        ended.force_exception(pytest_calls.ran_outside(item))
 
 
 @pytest.hookimpl(hookwrapper=True, trylast=True)

@@ -185,7 +185,7 @@ def _without_namespaces(
     from isolate_fn._runtime import host_paths, launch
 
     launch.drop_all()
-    looked = host_paths.look(view, mounts, features)
+    looked = host_paths.look(view, mounts, features, fresh_exec=policy.fresh_exec)
     return confine(compiled, policy, features, looked, tools=tools)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from isolate_fn._api.prepare import prepare
-from isolate_fn._diagnose import filters
 from isolate_fn._diagnose.answers import Answer
+from isolate_fn._diagnose.filters import permitted_by, rule_on
 from isolate_fn._diagnose.inside import Inside
 from isolate_fn._diagnose.inside_host import HostInside
 from isolate_fn._plan.orders import LandlockOrders
@@ -50,15 +50,17 @@ class Scene:
             (by, each) for by, each in layers if each is not None
         )
 
-    def ask_filters(self, question: str, call: str, *arguments: int) -> Answer | None:
-        """Return the denial of a system call, None where it is permitted."""
-        ruling = filters.rule_on(self.filters, self.features.machine, call, arguments)
+    def ask_filters(
+        self, question: str, call: str, *arguments: int, filters: tuple[tuple[str, bytes], ...] | None = None
+    ) -> Answer | None:
+        """Return the denial of a system call, None where it is permitted; ``filters`` where others than all are in force."""
+        ruling = rule_on(self.filters if filters is None else filters, self.features.machine, call, arguments)
         if ruling.permitted:
             return None
         if ruling.by == "kernel":
             reason, fix = f"this architecture, {self.features.machine}, has no {call}", ""
         elif ruling.by == "rules":
-            permits = filters.permitted_by(call, arguments)
+            permits = permitted_by(call, arguments)
             reason = f"rules= do not permit {call} so: {ruling.answer}"
             fix = f"add {permits} to rules=" if permits else f"add {call!r} to rules="
         elif ruling.by == "before":

@@ -33,7 +33,8 @@ def would(subject: Any, action: str, /, *arguments: Any, program: bool = False) 
 
     Args:
         subject: a `Policy`, the name of one, a function decorated with `isolated`, or a `sandbox` block.
-        action: ``"open"`` (path, mode), ``"list"``, ``"stat"``, ``"exec"`` or ``"run"`` (path; the latter in a child process),
+        action: ``"open"`` (path, mode), ``"list"``, ``"stat"``, ``"exec"`` or ``"run"`` (path; the latter in a child process,
+            with ``program=True`` by `box.run`),
             ``"connect"`` (host, port; or the path of a unix socket), ``"syscall"`` (name, numbers).
         *arguments: of the action.
         program: ask for a program that a `sandbox` block runs, and not for a function.
@@ -75,8 +76,10 @@ def _exec(scene: Scene, path: Any) -> Answer:
 
 def _run(scene: Scene, path: Any) -> Answer:
     question = f"run {path!r}"
+    # What starts a sandbox block's programs is under the base filter only; a program takes rules= on its way to execve(2).
+    starter = tuple(each for each in scene.filters if each[0] != "rules") if scene.program else scene.filters
     ways = (("vfork",), ("clone", _VFORK | signal.SIGCHLD), ("clone", signal.SIGCHLD))
-    denials = [scene.ask_filters(question, name, *arguments) for name, *arguments in ways]
+    denials = [scene.ask_filters(question, name, *arguments, filters=starter) for name, *arguments in ways]
     if all(denial is not None for denial in denials):
         return denials[-1]  # type: ignore[return-value]
     return files.would_exec(scene, _path(path))

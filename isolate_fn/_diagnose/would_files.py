@@ -38,7 +38,8 @@ def would_open(scene: Scene, path: str, mode: str = "r") -> Answer:
         return denial
     creates = bool(flags & os.O_CREAT)
     slashed = creates and path.endswith("/")
-    spot = scene.inside.find((path.rstrip("/") or "/") if slashed else path)
+    follow = not flags & os.O_EXCL  # with which a symbolic link is there already, wherever it leads
+    spot = scene.inside.find((path.rstrip("/") or "/") if slashed else path, follow=follow)
     found = _missing(scene, path, spot, creates=creates)
     if found is None and slashed:
         found = _Denied("", errno.EISDIR, "a file cannot be made by a name that ends with a slash")
@@ -51,17 +52,18 @@ def would_open(scene: Scene, path: str, mode: str = "r") -> Answer:
 def would_list(scene: Scene, path: str) -> Answer:
     """Answer ``os.listdir(path)``."""
     question = f"list {path!r}"
-    for call in (("openat", _AT_FDCWD, 0, os.O_DIRECTORY | os.O_CLOEXEC, 0), ("getdents64", 4)):
-        denial = scene.ask_filters(question, call[0], *call[1:])
-        if denial is not None:
-            return denial
+    denial = scene.ask_filters(question, "openat", _AT_FDCWD, 0, os.O_DIRECTORY | os.O_CLOEXEC, 0)
+    if denial is not None:
+        return denial
     spot = scene.inside.find(path)
     found = _missing(scene, path, spot)
     if found is None and spot.kind != "directory":
         found = _Denied("", errno.ENOTDIR, f"{spot.path} is no directory")
     if found is None and not spot.mode & READ:
         found = _by_bits(scene, spot, "read")
-    return _answer(question, spot, found or _by_landlock(scene, spot.path, AccessFS.READ_DIR))
+    found = found or _by_landlock(scene, spot.path, AccessFS.READ_DIR)
+    denial = scene.ask_filters(question, "getdents64", 4) if found is None else None
+    return _answer(question, spot, found) if denial is None else denial
 
 
 def would_stat(scene: Scene, path: str) -> Answer:

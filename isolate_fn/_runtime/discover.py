@@ -71,7 +71,7 @@ def discover_runtime(
     editable = tuple(discover_project.editable_mappings())
     for _, path in editable:
         _add_editable(tree, path)
-    entries = _add_sys_path(tree, (*sys.path, *extra_sys_path))
+    entries = _add_sys_path(tree, (*sys.path, *_left(len(sys.modules), *_path()), *extra_sys_path))
     # A path without anything to import would be looked up in vain by every import.
     shown = (entry for entry in entries if tree.shows_below(tree.resolve(entry)))
     return RuntimeView(
@@ -90,9 +90,16 @@ def runtime_key() -> tuple[object, ...]:
 
     Modules that are added to a known directory later do not change it.
     """
+    path, here = _path()
+    count = len(sys.modules)
+    found = _editable_hooks(count), _left(count, path, here)
+    return (path, here, sys.prefix, sys.base_prefix, sys.executable, len(sys.meta_path), found)
+
+
+def _path() -> tuple[tuple[str, ...], str]:
+    """Return ``sys.path`` and, where that depends on it, the current directory."""
     path = tuple(sys.path)
-    here = discover_project.absolute("") if _has_relative(path) else ""
-    return (path, here, sys.prefix, sys.base_prefix, sys.executable, _editable_hooks(len(sys.modules)), len(sys.meta_path))
+    return path, discover_project.absolute("") if _has_relative(path) else ""
 
 
 @functools.lru_cache(maxsize=8)
@@ -105,6 +112,13 @@ def _has_relative(path: tuple[str, ...]) -> bool:
 def _editable_hooks(modules: int) -> tuple[str, ...]:
     """Return the finders of editable installs; a program with ``modules`` modules in memory does not look for them twice."""
     return tuple(name for name in list(sys.modules) if name.startswith("__editable___"))
+
+
+@functools.lru_cache(maxsize=8)
+def _left(modules: int, path: tuple[str, ...], here: str) -> tuple[str, ...]:
+    """Return where modules came from that ``sys.path`` no longer leads to; looked for as seldom as the finders."""
+    known = {discover_project.absolute(entry) for entry in path if isinstance(entry, str)}
+    return tuple(dict.fromkeys(discover_project.left_directories(known)))
 
 
 def _add_python(tree: Tree, interpreter: str) -> None:
@@ -124,7 +138,7 @@ def _add_python(tree: Tree, interpreter: str) -> None:
 
 def _add_libpython(tree: Tree) -> None:
     """Show libpython where it is not in the usual place, by the path that the loader will look for."""
-    loaded = _mapped_libpython()
+    loaded = mapped_libpython()
     if not loaded or tree.covers(loaded):
         return
     import sysconfig  # slow, and only for unusual layouts
@@ -137,7 +151,7 @@ def _add_libpython(tree: Tree) -> None:
             tree.add(os.path.join(directory, os.path.basename(loaded)), "libpython")
 
 
-def _mapped_libpython() -> str:
+def mapped_libpython() -> str:
     """Return the real path of the libpython in this process, nothing where Python is linked statically."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:

@@ -18,7 +18,7 @@ import importlib.machinery
 import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from isolate_fn._runtime.discover_tree import Tree
 
@@ -192,6 +192,32 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def left_directories(known: Collection[str]) -> Iterator[str]:
+    """Yield the directories that top-level modules of this program came from, and that are on ``sys.path`` no more.
+
+    Programs put a directory there for an import alone, as the command ``celery`` does with the working directory. For
+    what came through ``sys.path`` the import system keeps the finder of the directory; what was loaded from a file by
+    its path leaves none.
+
+    Args:
+        known: what is on ``sys.path``, absolute.
+    """
+    for name, module in list(sys.modules.items()):
+        if "." in name:
+            continue
+        try:
+            file = object.__getattribute__(module, "__spec__").origin  # which does not load a lazy module
+        except AttributeError:
+            continue
+        if not isinstance(file, str) or not os.path.isabs(file):
+            continue
+        directory, base = os.path.split(file)
+        if base.startswith("__init__."):
+            directory, base = os.path.split(directory)
+        if base.partition(".")[0] == name and directory not in known and sys.path_importer_cache.get(directory):
+            yield directory
 
 
 def editable_mappings() -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from isolate_fn._enforce.scratch import PREFIX
 from isolate_fn._plan.landlock_engine import HostView, check_places
 from isolate_fn._plan.mounts import is_within
 from isolate_fn._plan.orders import MountOrder
-from isolate_fn._runtime.discover import RuntimeView
+from isolate_fn._runtime.discover import RuntimeView, mapped_libpython
 from isolate_fn._sys.features import Features
 from isolate_fn.errors import Unsupported
 
@@ -21,13 +21,14 @@ _DEVICES = ("null", "zero", "full", "random", "urandom")
 _PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/run/shm")
 
 
-def look(view: RuntimeView, mounts: Sequence[MountOrder], features: Features) -> HostView:
+def look(view: RuntimeView, mounts: Sequence[MountOrder], features: Features, *, fresh_exec: bool = False) -> HostView:
     """Return what of the runtime and of the caller's mounts can be reached where it is.
 
     Args:
         view: the runtime.
         mounts: all orders, the caller's among them.
         features: of this machine.
+        fresh_exec: the interpreter is executed anew under the isolate's id.
 
     Raises:
         Unsupported: a mount is to lie elsewhere inside; the id that isolates get may not reach it, or the interpreter; there
@@ -43,7 +44,7 @@ def look(view: RuntimeView, mounts: Sequence[MountOrder], features: Features) ->
     if features.changes_ids:
         for order in granted:
             check_reachable(order)
-        differences += _unreachable(view, modules)
+        differences += _unreachable(view, modules, fresh_exec=fresh_exec)
     return HostView(
         orders=(*modules, *devices, *granted),
         entries=_entries(view, [order for order in runtime if order.origin == "runtime: the program's modules"]),
@@ -175,15 +176,18 @@ def _closed_to_others(path: str, needed: int) -> str:
     return "" if mode & needed == needed else f"{path!r} has mode {stat.S_IMODE(mode):04o}"
 
 
-def _unreachable(view: RuntimeView, modules: Sequence[MountOrder]) -> list[str]:
+def _unreachable(view: RuntimeView, modules: Sequence[MountOrder], *, fresh_exec: bool) -> list[str]:
     """Return a sentence about modules that the isolate's id may not read.
 
     Raises:
         Unsupported: the interpreter or the standard library is among them.
     """
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    for path in (view.interpreter, os.path.dirname(os.__file__), package):
-        closed = _closed_to_others(os.path.realpath(path), 0o001)
+    needed = {view.interpreter: 0o001, os.path.dirname(os.__file__): 0o001, package: 0o001}
+    if fresh_exec and (library := mapped_libpython()):  # which the loader opens again, before there is anybody to say so
+        needed[library] = 0o004
+    for path, permission in needed.items():
+        closed = _closed_to_others(os.path.realpath(path), permission)
         if closed:
             raise Unsupported(
                 "engine 'landlock'",

@@ -21,15 +21,18 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from typing import Any
 
 import click
+from dask._task_spec import GraphNode
 from distributed import Worker, WorkerPlugin
 from distributed.worker import _run_task_simple
 
 from isolate_fn import IsolatedExecutor, Policy
 from isolate_fn.errors import PolicyError
+from isolate_fn.integrations._answers import Task
 from isolate_fn.integrations._inside import run_task
 
 NAME = "isolated"
@@ -95,7 +98,7 @@ class TaskExecutor(Executor):
         began = time.time()
         message: Future[Any] = Future()
         message.set_running_or_notify_cancel()
-        answer = self._isolates.submit(run_task, task, dependencies)
+        answer = self._isolates.submit(Task(run_task, _functions(task)), task, dependencies)
         self._running.add(answer)
         answer.add_done_callback(self._running.discard)
         answer.add_done_callback(lambda answer: _tell(answer, message, delay, began))
@@ -110,6 +113,14 @@ class TaskExecutor(Executor):
         for answer in list(self._running):
             answer.cancel()
         self.shutdown(wait=True, cancel_futures=True)
+
+
+def _functions(node: Any) -> Iterator[Any]:
+    """Yield what a node of Dask's graph calls, and the nodes in it."""
+    if isinstance(node, GraphNode) and hasattr(node, "func"):
+        yield node.func
+        for part in (*node.args, *node.kwargs.values()):
+            yield from _functions(part)
 
 
 def _tell(answer: Future[Any], message: Future[Any], delay: float, began: float) -> None:

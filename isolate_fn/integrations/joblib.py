@@ -31,7 +31,9 @@ from joblib.parallel import (
 
 from isolate_fn import IsolatedExecutor, Policy
 from isolate_fn.errors import PolicyError
+from isolate_fn.integrations._answers import Task
 from isolate_fn.integrations._inside import run_batch
+from isolate_fn.policy.toml.find import calling_file, policy_named
 
 NAME = "isolated"
 
@@ -47,7 +49,8 @@ class IsolatedBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
         nesting_level: joblib's own.
         inner_max_num_threads: threads that OpenMP, BLAS and the like may start in each isolate, 1 by default. With
             more, joblib and numpy cannot be imported ahead, which would start them, and each isolate takes longer.
-        policy: options to start from; the others override it.
+        policy: options to start from, or the name of a policy in the project of whoever calls joblib; the others override
+            it.
         **options: options of `isolated`, given in ``parallel_config(backend="isolated", ...)``.
 
     Raises:
@@ -65,11 +68,11 @@ class IsolatedBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
         self,
         nesting_level: int | None = None,
         inner_max_num_threads: int | None = None,
-        policy: Policy | None = None,
+        policy: Policy | str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads or 1)
-        self._policy = Policy.from_options(policy, **options)
+        self._policy = Policy.from_options(_named(policy), **options)
         self._pool: IsolatedExecutor | None = None
         self._running: set[Future[Any]] = set()
 
@@ -106,7 +109,7 @@ class IsolatedBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
         self.parallel = parallel
         workers = _workers(n_jobs)
         given = {name: value for name, value in options.items() if name not in _OF_JOBLIB}
-        policy = Policy.from_options(self._policy, **given)
+        policy = Policy.from_options(_named(given.pop("policy", self._policy)), **given)
         self._pool = IsolatedExecutor(workers, policy=self._inside(policy))
         self._batches = policy.reuse is not False
         return max(2, workers)
@@ -127,7 +130,7 @@ class IsolatedBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
     def submit(self, func: Any, callback: Any = None) -> Future[Any]:
         """Start a batch."""
         assert self._pool is not None, "joblib configures before it submits"
-        future = self._pool.submit(run_batch, func)
+        future = self._pool.submit(Task(run_batch, (each for each, _, _ in func.items)), func)
         self._running.add(future)
         future.add_done_callback(self._running.discard)
         if callback is not None:
@@ -156,6 +159,11 @@ class IsolatedBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
     def get_nested_backend(self) -> tuple[Any, None]:
         """Return what loops inside tasks use: they run one after the other."""
         return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
+
+
+def _named(policy: Policy | str | None) -> Policy | None:
+    """Return the policy of a name, by which whoever calls joblib means one of its own project."""
+    return policy_named(policy, calling_file("joblib")) if isinstance(policy, str) else policy
 
 
 def _workers(n_jobs: int | None) -> int:

@@ -111,6 +111,25 @@ def method_inside(item: Any, options: dict[str, Any]) -> Iterator[None]:
         item.obj = original
 
 
+def only_outside(item: pytest.Item) -> BaseException:
+    """Return the failure of an item that would run inside, and is none of pytest's functions: a doctest, a plugin's."""
+    return pytest.fail.Exception(
+        f"{item.nodeid}: a {type(item).__name__} cannot run inside an isolate; only functions and methods can. It did not "
+        "run.\n  try: the marker isolate_fn(False), which item.add_marker() gives in pytest_collection_modifyitems of a "
+        "conftest.py",
+        pytrace=False,
+    )
+
+
+def ran_outside(item: pytest.Item) -> BaseException:
+    """Return the failure of a test whose body another plugin ran before this one was asked."""
+    return pytest.fail.Exception(
+        f"{item.nodeid}: should run inside an isolate, and another plugin ran it outside, where it passed\n"
+        "  try: leave that plugin out (-p no:NAME), or mark the test isolate_fn(False)",
+        pytrace=False,
+    )
+
+
 def _run(item: Any, body: Callable[..., Any], arguments: dict[str, Any], options: dict[str, Any]) -> None:
     __tracebackhide__ = True
     ended = item.stash[ENDED] = reports.Ended()
@@ -179,4 +198,7 @@ def _settings(item: Any) -> dict[str, Any]:
 
 complete = reports.complete
 
-__all__ = ["ENDED", "POLICY", "complete", "method_inside", "named_policy", "policy_of", "run", "with_defaults"]
+__all__ = [
+    "ENDED", "POLICY", "complete", "method_inside", "named_policy", "only_outside", "policy_of", "ran_outside", "run",
+    "with_defaults",
+]  # fmt: skip

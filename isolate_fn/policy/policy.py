@@ -52,7 +52,8 @@ class Policy(Value):
         idle_timeout: seconds after which unused ones are gone.
         fresh_exec: an exec per call instead of a fork: own address layout, slower.
         output: ``"relay"``, ``"capture"``, ``"discard"``, or a callable that gets ``(stream, bytes)``.
-        on_denied: ``"report"``, ``"errno"`` or ``"kill"``: what a denied system call does.
+        on_denied: ``"report"``, ``"errno"`` or ``"kill"``: what a denied system call does. Calls that libraries try and do
+            without (``socket``, ``setxattr`` and others, listed in docs/denials.md) fail with their errno where others kill.
         require: the properties that must hold: any of ``"filesystem"``, ``"network"``, ``"processes"``,
             ``"syscalls"``. None for all of them.
         accept: the weakenings of `isolate_fn.dangerous` that are accepted.

@@ -13,7 +13,7 @@ import pytest
 
 from isolate_fn import Limits, isolated, sandbox
 from isolate_fn.errors import SyscallDenied, TimedOut
-from isolate_fn.rules import SystemIO
+from isolate_fn.rules import Interpreter, SystemIO
 
 pytestmark = pytest.mark.needs("namespaces")
 
@@ -257,6 +257,22 @@ def test_kill_kills():
     with pytest.raises(SyscallDenied) as caught:
         isolated(on_denied="kill")(change_root)()
     assert caught.value.syscall == ""
+
+
+def make_a_socket():
+    socket.socket()
+
+
+def write_an_attribute():
+    os.setxattr("/tmp", "user.a", b"")
+
+
+@pytest.mark.parametrize("call", [make_a_socket, write_an_attribute])
+def test_kill_spares_what_libraries_try(call):
+    with pytest.raises(PermissionError):
+        isolated(on_denied="kill")(call)()
+    with pytest.raises(SyscallDenied):
+        isolated(on_denied="kill", rules=[Interpreter()])(call)()
 
 
 # --- where there can be no listener ----------------------------------------------------------------------------------

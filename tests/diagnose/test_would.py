@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import json
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -185,6 +186,8 @@ def file_cases(t: Path) -> list[tuple[Any, ...]]:
         *(("open", f"{path}.{mode}", mode) for path in made for mode in ("w", "a", "x", "wb+")),
         ("open", f"{t}/rw/b", "x"),
         ("open", f"{t}/ro/a", "x"),
+        *(("open", f"{t}/ro/{name}", "x") for name in ("in", "out", "up", "way", "dangling", "loop", "deep", "new", "dangling/")),
+        *(("open", path, "x") for path in ("/conf", "/dev/stdin", "/proc/self/cwd", f"{t}/ro/loop/new", f"{t}/ro/dangling/new")),
         ("open", "/tmp/plus", "r+"),
         *(("list", path) for path in read),
         *(("stat", path) for path in read),
@@ -326,6 +329,15 @@ def test_rules(index: int, tree: Path) -> None:
     attempts.compare(policy, cases, inside(policy, cases))
 
 
+def test_lists_that_rules_deny(tree: Path) -> None:
+    """The directory is opened before the kernel hears that it is to be read."""
+    policy = Policy(mounts=[ro(tree / "ro")], rules=[SystemIO().allow_open_readonly()])
+    cases = [("list", case[1]) for case in file_cases(tree) if case[0] == "list" and "/rw/" not in case[1]]
+    assert {code for _, code in inside(policy, cases)} >= {errno.EPERM, errno.ENOENT, errno.ENOTDIR}
+    cases.append(("syscall", "getpid"))  # something that happens
+    attempts.compare(policy, cases, inside(policy, cases))
+
+
 def test_programs(tree: Path) -> None:
     policy = Policy.from_options(
         filled(tree), mounts=[*filled(tree).mounts, ro(tree / "tools"), ro(tree / "tools", "/plain", noexec=True)]
@@ -354,6 +366,24 @@ def test_programs(tree: Path) -> None:
         denied = [(action, path) for action in ("run", "exec") for path in paths]
         assert {would(box, *case).errno for case in denied} == {errno.EPERM}
         assert set(box.call(attempts.attempt_all, denied)) == {(False, errno.EPERM)}
+
+
+@pytest.mark.parametrize("policy", ["MEDIA", "IMAGES", Policy(rules=[Interpreter()])], ids=["MEDIA", "IMAGES", "own"])
+def test_programs_of_a_block_with_rules(policy: Policy | str) -> None:
+    """The process that starts them is not under the rules, which say nothing of clone(2); each program is."""
+    cases = [("run", path) for path in ("true", "/bin/sh", "no-such-program", "/usr/lib", "/etc/passwd")]
+    with sandbox(policy=policy) as box:
+        seen = []
+        for _, path in cases:
+            try:
+                box.run([path], capture_output=True)
+                seen.append((True, 0))
+            except OSError as error:
+                seen.append((False, error.errno or 0))
+        attempts.compare(policy, cases, seen, program=True)
+        attempts.compare(box, cases, seen, program=True)
+        assert not would(box, "run", "true")
+        assert not would(box, "syscall", "clone", signal.SIGCHLD, program=True), "of the program itself"
 
 
 def test_programs_of_a_function_whose_rules_have_them(tree: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import time
 from collections.abc import Iterator
@@ -143,6 +144,7 @@ found["afterwards"] = outcome(tasks.inside, 3)
 print(json.dumps(found))
 """
 
+START = ("-c", "import parsing, celery.__main__; parsing.here(0); celery.__main__.main()")
 POOLS = ("prefork", "threads", "solo")
 
 
@@ -152,9 +154,10 @@ class Worker:
     Args:
         directory: an empty one.
         pool: of Celery's.
+        start: what the interpreter runs; by default something that has a spawner before prefork forks it.
     """
 
-    def __init__(self, directory: Path, pool: str) -> None:
+    def __init__(self, directory: Path, pool: str, *start: str) -> None:
         self.directory, self.pool = directory, pool
         for name in ("queue", "results", "control"):
             (directory / name).mkdir()
@@ -163,9 +166,7 @@ class Worker:
         self.log = directory / "log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                # It has a spawner before prefork forks it.
-                [sys.executable, "-c", "import parsing, celery.__main__; parsing.here(0); celery.__main__.main()",
-                 "-A", "tasks", "worker", "--pool", pool, "--concurrency", "2",
+                [sys.executable, *(start or START), "-A", "tasks", "worker", "--pool", pool, "--concurrency", "2",
                  "--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"],
                 cwd=directory, env=environment(C_FORCE_ROOT="1"), start_new_session=True, stdout=log, stderr=log,
             )  # fmt: skip
@@ -246,6 +247,15 @@ def test_time_limits(found: Any) -> None:
         assert found["hard"][0] == "TimeLimitExceeded"
     else:
         assert "soft" not in found
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
+def test_the_command_itself(pool: str, tmp_path: Path) -> None:
+    """Celery takes the working directory from sys.path again when the tasks are loaded, and its script lies elsewhere."""
+    script = Path(sysconfig.get_path("scripts"), "celery")
+    with Worker(tmp_path, pool, str(script)) as worker:
+        result = "tasks.decorated.delay(2).get(timeout=60, interval=0.02)"
+        assert worker.ask(f"import json, tasks; print(json.dumps({result}))") == [False, 2]
 
 
 @pytest.mark.parametrize("pool", POOLS)

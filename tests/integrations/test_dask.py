@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.needs("namespaces", "module:distributed"), pytest.mark
 
 # What all programs begin with. `mark` is a file that an isolate does not see.
 PRELUDE = """
-import json, os, pathlib, sys, threading, time
+import dataclasses, json, os, pathlib, sys, threading, time
 import dask, dask.bag, numpy
 from distributed import Client, LocalCluster
 from isolate_fn import Policy, isolated
@@ -48,6 +48,27 @@ class Evil:
 def decorated(value):
     return here(value)
 
+@dataclasses.dataclass
+class P:
+    value: int
+
+class Own(Exception):
+    pass
+
+def make(value) -> P:
+    return P(value)
+
+def fail(value):
+    raise Own(value)
+
+def own_failure(future):
+    try:
+        return repr(future.result())
+    except Own as error:
+        return ["Own", *error.args]
+    except Exception as error:
+        return [type(error).__name__, str(error)]
+
 def main():
     found = {}
     with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster, \\
@@ -61,6 +82,10 @@ def main():
             found["chain"] = client.submit(here, inner).result()
             found["map"] = client.gather(client.map(here, range(6), pure=False))
             delayed = dask.delayed(here)(2)
+            made = client.submit(make, 1, pure=False).result()
+            found["own class"] = [isinstance(made, P), made.value]
+            found["own exception"] = own_failure(client.submit(fail, 7, pure=False))
+            found["unsaid class"] = own_failure(client.submit(lambda: P(1), pure=False))[0]
             array = client.submit(lambda a: [os.path.exists(MARK), float((a * 2).sum())], numpy.ones(1 << 20))
             bag = dask.bag.from_sequence(range(4), npartitions=2).map(here)
             found["ZeroDivisionError"] = failure(client.submit(lambda: 1 / 0, pure=False))
@@ -111,6 +136,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
         ("array", [False, float(2 << 20)]),
         ("bag", [[False, n] for n in range(4)]),
         ("decorated", [False, 6]),
+        ("own class", [True, 1]),
+        ("own exception", ["Own", 7]),
+        ("unsaid class", "ResultRejected"),
         ("decorated bag", [[False, 5]]),
     ],
 )

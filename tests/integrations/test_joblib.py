@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,6 +172,100 @@ def test_wrong_options_are_told_at_once(found: Any, wrong: str, word: str) -> No
     kind, text = found[wrong]
     assert kind == "PolicyError"
     assert word in text
+
+
+OWN = """
+import dataclasses, enum, functools
+
+@dataclasses.dataclass
+class P:
+    value: int
+
+class Colour(enum.Enum):
+    RED = 1
+
+class Own(Exception):
+    pass
+
+def make(value) -> P:
+    return P(value)
+
+def text(value) -> "list[Colour]":
+    return [Colour.RED] * value
+
+def fail(value):
+    raise Own(value)
+
+def unsaid(value):
+    return P(value)
+
+def wrapped(function):
+    @functools.wraps(function)
+    def inner(*args):
+        return function(*args)
+    return inner
+
+@wrapped
+def decorated(value) -> P:
+    return P(value)
+
+class Maker:
+    def make(self, value) -> P:
+        return P(value)
+
+def caught(*calls, **options):
+    try:
+        Parallel(**options)(calls)
+    except Own as error:
+        return ["Own", *error.args]
+    except Exception as error:
+        return [type(error).__name__, str(error)]
+"""
+
+
+def test_hints_of_the_tasks_own_functions_count(program: Program) -> None:
+    """What comes back as itself is what an executor would let through for the function."""
+    script = """
+found = {}
+for name, options in (("fresh", {}), ("reused", {"reuse": True}), ("batch", {})):
+    size = {"batch_size": 4} if name == "batch" else {}
+    with parallel_config(backend="isolated", n_jobs=2, **options):
+        calls = [delayed(make)(1), delayed(text)(2), delayed(functools.partial(make, 3))(), delayed(Maker().make)(4),
+                 delayed(decorated)(5)]
+        values = Parallel(**size)(calls)
+        found[name] = values == [P(1), [Colour.RED] * 2, P(3), P(4), P(5)] or repr(values)
+        found[name + " fails"] = [caught(delayed(fail)(7), **size), caught(delayed(make)(1), delayed(fail)(8), batch_size=2)]
+        found[name + " unsaid"] = caught(delayed(unsaid)(1), **size)[0]
+print(json.dumps(found))
+"""
+    found = program(PRELUDE + OWN + script)
+    for name in ("fresh", "reused", "batch"):
+        assert found[name] is True
+        assert found[f"{name} fails"] == [["Own", 7], ["Own", 8]]
+        assert found[f"{name} unsaid"] == "ResultRejected"
+
+
+def test_a_policy_by_name_is_of_the_project_that_names_it(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.isolate_fn.policies.mine]\nenv = {WHOSE = "the project"}\n')
+    script = """
+def whose():
+    return os.environ.get("WHOSE")
+
+found = []
+with parallel_config(backend="isolated", policy="mine"):
+    found += loop(delayed(whose)())
+found += loop(delayed(whose)(), delayed(whose)(), backend="isolated", policy="mine")
+with parallel_config(backend="isolated", policy="COMPUTE"):
+    found += loop(delayed(whose)())
+try:
+    parallel_config(backend="isolated", policy="nobody's")
+except ValueError as error:
+    found.append(str(error))
+print(json.dumps(found))
+"""
+    *found, wrong = program(PRELUDE + script)
+    assert found == ["the project"] * 3 + [None]
+    assert "mine" in wrong
 
 
 @pytest.mark.needs("module:sklearn")

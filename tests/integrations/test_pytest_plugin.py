@@ -86,6 +86,114 @@ def test_option_runs_everything_but_what_is_marked_otherwise(pytester: pytest.Py
     run().assert_outcomes(passed=2, failed=1)
 
 
+def test_the_nearest_mark_says_whether(pytester: pytest.Pytester, run: Run) -> None:
+    write(pytester, """
+        pytestmark = inside(False, env={"FAR": "module"})
+
+        @inside(env={"FAR": "function"})
+        def test_function():
+            assert is_inside() and os.environ["FAR"] == "function"
+
+        @inside(timeout=20)
+        def test_other_options_of_the_module():
+            assert is_inside() and os.environ["FAR"] == "module"
+
+        def test_module():
+            assert not is_inside()
+
+        @inside(False)
+        class TestOutside:
+            @inside(timeout=5)
+            def test_method(self):
+                assert is_inside()
+
+            @pytest.mark.parametrize("wanted", [False, pytest.param(True, marks=inside)])
+            def test_parameter(self, wanted):
+                assert is_inside() is wanted
+
+        @inside
+        class TestDerived(TestOutside):
+            def test_own(self):
+                assert is_inside()
+
+            @inside(False)
+            def test_off_again(self):
+                assert not is_inside()
+
+            @pytest.mark.parametrize("wanted", [True, pytest.param(False, marks=inside(False))])
+            def test_parameter(self, wanted):
+                assert is_inside() is wanted
+
+        @inside(False)
+        class TestCase(unittest.TestCase):
+            @inside
+            def test_method(self):
+                self.assertTrue(is_inside())
+    """)  # fmt: skip
+    run().assert_outcomes(passed=12)
+    run("--isolate-fn").assert_outcomes(passed=12)
+
+
+def test_what_cannot_run_inside_does_not_run(pytester: pytest.Pytester, run: Run) -> None:
+    """Doctests, and items of other plugins."""
+    pytester.makeconftest("""
+        import pathlib, pytest
+
+        class Item(pytest.Item):
+            def runtest(self):
+                pathlib.Path("ran").write_text("")
+
+        class File(pytest.File):
+            def collect(self):
+                yield Item.from_parent(self, name="item")
+
+        def pytest_collect_file(file_path, parent):
+            return File.from_parent(parent, path=file_path) if file_path.suffix == ".own" else None
+
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                if item.path.stem == "let":
+                    item.add_marker(pytest.mark.isolate_fn(False))
+    """)
+    pytester.path.joinpath("test_it.py").write_text("def function():\n    \"\"\">>> open('ran', 'w').close()\"\"\"\n")
+    pytester.path.joinpath("page.txt").write_text(">>> open('ran', 'w').close()\n")
+    pytester.path.joinpath("file.own").touch()
+    pytester.path.joinpath("let.txt").write_text(">>> 1 + 1\n2\n")
+    arguments = ("--doctest-modules", "--doctest-glob=*.txt")
+    result = run("--isolate-fn", *arguments)
+    result.assert_outcomes(passed=1, failed=3)
+    result.stdout.fnmatch_lines(["*page.txt*DoctestItem cannot run inside*", "*add_marker*"])
+    assert not pytester.path.joinpath("ran").exists()
+    run(*arguments).assert_outcomes(passed=4)
+    assert pytester.path.joinpath("ran").exists()
+
+
+def test_what_another_plugin_runs_outside_fails(pytester: pytest.Pytester, run: Run) -> None:
+    pytester.makeconftest("""
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_pyfunc_call(pyfuncitem):
+            if "theirs" in pyfuncitem.name:
+                pyfuncitem.obj()
+                return True
+    """)
+    write(pytester, """
+        def test_theirs():
+            assert not is_inside()
+
+        @inside(False)
+        def test_theirs_allowed():
+            assert not is_inside()
+
+        def test_ours():
+            assert is_inside()
+    """)  # fmt: skip
+    result = run("--isolate-fn")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*test_theirs: should run inside an isolate, and another plugin ran it outside*"])
+
+
 def test_policies_by_name(pytester: pytest.Pytester, run: Run) -> None:
     pytester.makepyfile(policies="from isolate_fn import Policy\nMINE = Policy(env={'WHOSE': 'mine'})\n")
     write(pytester, """

@@ -289,6 +289,20 @@ def test_without_landlock_there_is_no_engine(monkeypatch):
         isolated(where)()
 
 
+@pytest.mark.needs("root")
+def test_a_libpython_that_the_isolates_id_may_not_read_is_named(monkeypatch, tmp_path):
+    """A fork has it already; an interpreter that is executed anew under that id would end in the loader, without a word."""
+    from isolate_fn._runtime import host_paths
+
+    library = tmp_path / "home" / "libpython.so"
+    library.parent.mkdir(mode=0o700)
+    library.touch()
+    monkeypatch.setattr(host_paths, "mapped_libpython", lambda: str(library))
+    assert isolated(where, name="fork, libpython", prewarm=0)()
+    with pytest.raises(Unsupported, match=r"an interpreter that every user may run; found: '.*' has mode 07"):
+        isolated(where, name="exec, libpython", prewarm=0, fresh_exec=True)()
+
+
 def test_a_wall_that_is_not_there_is_noticed_before_the_call():
     from dataclasses import replace
 

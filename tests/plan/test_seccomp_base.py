@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -348,6 +350,17 @@ def test_kill_differs_from_errno_only_where_calls_are_denied() -> None:
                 assert after == KILL_PROCESS, name
             else:
                 assert after == before, name
+
+
+def test_what_does_not_kill_is_written_down() -> None:
+    """The page names the calls of the table, and nothing else; each is denied where no rule of the filter permits it."""
+    page = (Path(__file__).parents[2] / "docs" / "denials.md").read_text()
+    listed = page.partition("and do not kill:\n\n")[2].partition("\n\n")[0]
+    assert re.findall(r"`(\w+)`", listed) == sorted(grants.TOLERATED.split())
+    for name in grants.TOLERATED.split():
+        entry = POLICIES["worker, kill"].by_name()[name]
+        assert entry.unconditional is None or entry.unconditional == EPERM, name
+        assert entry.otherwise == EPERM, name
 
 
 def test_denials_can_be_reported_instead() -> None:

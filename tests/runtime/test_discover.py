@@ -408,6 +408,25 @@ def test_extra_sys_path(tmp_path: pathlib.Path) -> None:
     assert covers(view.orders, str(tmp_path / "module.py"))
 
 
+def test_directories_that_were_on_the_path_for_an_import(tmp_path: pathlib.Path) -> None:
+    """What sys.path led to while a module was imported; not what was loaded from a file, nor what a package holds."""
+    make(tmp_path, "once/job.py", "once/helper.py", "once/.env", "once/data.txt")
+    make(tmp_path, "pack/package/__init__.py", "pack/package/inner.py", "plugins/plugin.py", "plugins/other.py")
+    before = f"""
+import sys, importlib.util
+for directory, name in (("once", "job"), ("pack", "package.inner")):
+    sys.path.insert(0, {str(tmp_path)!r} + "/" + directory)
+    __import__(name)
+    del sys.path[0]
+spec = importlib.util.spec_from_file_location("plugin", {str(tmp_path)!r} + "/plugins/plugin.py")
+sys.modules["plugin"] = importlib.util.module_from_spec(spec)
+"""
+    seen = Seen(tmp_path, before=before)
+    assert seen.names == {"once/job.py", "once/helper.py", "pack/package"}
+    assert {f"{tmp_path}/once", f"{tmp_path}/pack"} <= set(seen.sys_path)
+    assert Seen(tmp_path).names == set()
+
+
 def test_the_key_changes_with_what_matters(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     key = discover.runtime_key()
     assert discover.runtime_key() == key

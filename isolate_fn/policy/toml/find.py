@@ -48,10 +48,14 @@ def policy_named(name: str, near: str | os.PathLike[str] | None = None) -> Polic
     return preset if preset is not None else read.named_policy(table, at, name)
 
 
-def calling_file() -> str:
-    """Return the file of the code that called into this package; the working directory where it has none."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "isolate_fn":
+def calling_file(*through: str) -> str:
+    """Return the file of the code that called into this package; the working directory where it has none.
+
+    Args:
+        *through: other packages that the call came through.
+    """
+    frame, passed = sys._getframe(1), ("isolate_fn", *through)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in passed:
         frame = frame.f_back
     file = frame.f_globals.get("__file__")
     # A notebook's cells run in a module of ipykernel's without a file of its own; so does the REPL.
