@@ -59,10 +59,13 @@ class IsolationError(Exception):
     Attributes:
         ran: False when the function certainly did not start, True when it may have. Set by the class; whoever
             knows better for one error sets it on the instance.
+        ended_before: True where an earlier call had ended the sandbox block that this one was for, in the way that this
+            error tells; then `ran` is False.
         remedy: what to try, as one sentence.
     """
 
     ran: bool = True
+    ended_before: bool = False
     remedy: str = ""
     # Names of the constructor's arguments, in order. Pickling goes by them and not by BaseException.args,
     # because SyscallDenied.args means the system call's arguments.
@@ -75,7 +78,10 @@ class IsolationError(Exception):
 
     def __str__(self) -> str:
         lines = [self._what()]
-        lines.append("  Your function had started." if self.ran else "  Your function did not run.")
+        if self.ended_before:
+            lines.append("  Your function did not run: the sandbox had ended before, as told above.")
+        else:
+            lines.append("  Your function had started." if self.ran else "  Your function did not run.")
         lines.extend(self._more())
         if self.remedy:
             lines.append(f"  try: {self.remedy}")

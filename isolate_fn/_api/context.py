@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from collections.abc import Callable, Coroutine
@@ -15,6 +14,7 @@ from isolate_fn._api.grants import give_in_box
 from isolate_fn._api.in_order import InOrder
 from isolate_fn._api.prepare import prepare
 from isolate_fn._api.programs import Programs
+from isolate_fn._api.starts import ended_before
 from isolate_fn._api.streams import SharedOutput
 from isolate_fn._runtime import call, outcome, pool
 from isolate_fn._runtime.conversation import converse
@@ -106,7 +106,7 @@ class Sandbox(Programs, InOrder, ForTasks):
     def _open(self) -> tuple[Isolate, Toolbox]:
         if self._isolate is None or self._toolbox is None:
             if self._why is not None:
-                raise copy.copy(self._why) from self._why
+                raise ended_before(self._why) from self._why
             raise PolicyError("sandbox", "the block is not open", "use it as `with sandbox(...) as box:`")
         if self._isolate.owner != os.getpid():
             raise PolicyError("sandbox", "the block is open in the process that forked this one", "open another one here")
@@ -154,7 +154,13 @@ class Sandbox(Programs, InOrder, ForTasks):
     def _conversation(
         self, isolate: Isolate, function: Callable[..., Any], args: Any, kwargs: Any
     ) -> tuple[Signature, EncodedCall, Talk[Frame]]:
-        """Return what one call is made of, and the conversation that it will be."""
+        """Return what one call is made of, and the conversation that it will be.
+
+        Raises:
+            IsolationError: the isolate has died since the last call.
+        """
+        if not isolate.alive():
+            raise ended_before(self._ended_by(Ended(), isolate))
         function, args, kwargs = unbind(function, args, kwargs)
         signature = self._sign(function)
         args, kwargs, loan = give_in_box(function, args, kwargs, self._prepared)

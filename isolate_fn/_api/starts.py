@@ -16,7 +16,7 @@ from isolate_fn._runtime import outcome
 from isolate_fn._runtime.endings import Ended, TooMuchOutput
 from isolate_fn._runtime.isolate import SETUP_SECONDS
 from isolate_fn._runtime.program import Program
-from isolate_fn.errors import LimitExceeded, PolicyError
+from isolate_fn.errors import IsolationError, LimitExceeded, PolicyError
 from isolate_fn.policy import checks
 
 if TYPE_CHECKING:
@@ -28,6 +28,20 @@ if TYPE_CHECKING:
 
 Argv = Sequence[str | os.PathLike[str]]
 _RELAY_SECONDS = 10.0
+
+
+def ended_before(why: BaseException) -> Exception:
+    """Return the error for what was asked of a sandbox that had ended already: it did not start, and why there is none.
+
+    Args:
+        why: what has ended it.
+    """
+    if isinstance(why, IsolationError):
+        error = copy.copy(why)
+        error.ran, error.ended_before = False, True
+        return error
+    problem = f"an earlier call has ended it: {type(why).__name__}: {why!s:.200}"  # raised by code of the caller's
+    return PolicyError("sandbox", problem, "open another one: write with sandbox(...) again")
 
 
 class Starts:
@@ -85,6 +99,8 @@ class Starts:
     def _gone(self) -> BaseException:
         """End the sandbox, whose tool process or keepers do not answer, and return the error that names it."""
         with self._lock:
+            if self._isolate is None and self._why is not None:  # a call has ended it meanwhile
+                return copy.copy(self._why)
             isolate, toolbox = self._open()
             return self._ended_by(toolbox.gone(), isolate)
 
@@ -112,4 +128,4 @@ class Starts:
                 relay.join(_RELAY_SECONDS)
 
 
-__all__ = ["Argv", "Starts"]
+__all__ = ["Argv", "Starts", "ended_before"]
