@@ -62,7 +62,7 @@ class Sandbox(Programs, InOrder, ForTasks):
         """Build the isolate and check its walls.
 
         Raises:
-            Unsupported, SetupError: it cannot be built here; says why.
+            Unsupported, SetupError: it cannot be built here; says why. LimitExceeded: a limit is too small for it.
         """
         self._only_once()
         isolate = pool.start(self._prepared)

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import caller
@@ -17,8 +18,9 @@ from caller import isolates, spawners, wait_for
 from support import run_without
 
 from isolate_fn import Limits, isolated, sandbox
-from isolate_fn._runtime import pool
+from isolate_fn._runtime import call, pool
 from isolate_fn._runtime.cgroup import Group
+from isolate_fn._runtime.talk import to_the_end
 from isolate_fn.errors import (
     Crashed,
     IsolationError,
@@ -228,6 +230,54 @@ def test_limits(how, limits, name, who, used):
 def test_limits_whichever_way_it_was_called(way, how, limits, name, who, used):
     if name in ("cpu_time", "memory", "rootfs_size", "output", "result"):  # one of each kind
         _limit(way, how, limits, name, who, used)
+
+
+def _block(limits):
+    with sandbox(limits=limits, idle_timeout=IDLE) as box:
+        return box.call(dying.act, "stay")
+
+
+def _awaited_block(limits):
+    async def main():
+        async with sandbox(limits=limits, idle_timeout=IDLE) as box:
+            return await box.call_async(dying.act, "stay")
+
+    return asyncio.run(main())
+
+
+TOO_SMALL = {
+    "call": lambda limits: fresh("stay", limits=limits),
+    "call_async": lambda limits: awaited("stay", limits=limits),
+    "sandbox": _block,
+    "async sandbox": _awaited_block,
+}
+
+
+@pytest.mark.parametrize("way", TOO_SMALL)
+def test_memory_that_is_too_little_for_the_isolate_itself(way):
+    """Init may look while the walls are built, before the call is sent, or after: it is the same error each time."""
+    for _ in range(5):
+        with pytest.raises(IsolationError) as caught:
+            TOO_SMALL[way](Limits(memory="1M"))
+        error = caught.value
+        assert type(error) is LimitExceeded, error
+        assert (error.limit, error.allowed, error.told_by) == ("memory", MIB, "init")
+        assert error.used > MIB
+        if {"__enter__", "enter", "make_ready"} & {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
+            assert error.ran is False
+            assert "used up before the function starts" in error.remedy
+            assert error.report.enforcement is None
+
+
+def test_memory_that_is_used_up_before_a_call_is_sent():
+    function = isolated(prewarm=0, idle_timeout=IDLE, limits=Limits(memory="1M"))(dying.act)
+    prepared = function.made_ready(("nothing",), {})[0]
+    isolate = pool.start(prepared)
+    wait_for(lambda: not isolate.alive(), "its end")
+    with pytest.raises(LimitExceeded) as caught:
+        to_the_end(isolate, call.make_ready(isolate, prepared))
+    isolate.end()
+    assert caught.value.ran is False
 
 
 def test_memory_of_a_cgroup_is_told_by_the_kernel(tmp_path: Path):
