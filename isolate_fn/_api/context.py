@@ -25,7 +25,7 @@ from isolate_fn._runtime.signature import Signature, sign
 from isolate_fn._runtime.talk import to_the_end
 from isolate_fn._runtime.toolbox import Toolbox
 from isolate_fn._transport.calls import EncodedCall, encode_call, function_part, function_reference, unbind
-from isolate_fn.errors import CallRejected, LimitExceeded, PolicyError, ResultRejected, TransportError
+from isolate_fn.errors import CallRejected, PolicyError, ResultRejected, TransportError
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
 
@@ -198,13 +198,13 @@ class Sandbox(Programs, InOrder, ForTasks):
         elif isinstance(reason, Ended):
             reason = outcome.ended(isolate, self._prepared)
         elif isinstance(reason, Foreign):
-            reason = reason.error
+            reason = outcome.with_report(reason.error, isolate, self._prepared)
         elif isinstance(reason, Cancelled):
             from isolate_fn._runtime.deaths import cancelled
 
             reason = cancelled(outcome.report_now(isolate, self._prepared))
-        elif isinstance(reason, LimitExceeded) and reason.report is None:
-            reason.report = outcome.report_now(isolate, self._prepared)
+        else:
+            outcome.with_report(reason, isolate, self._prepared)
         self._why = reason if isinstance(reason, Exception) else self._why
         self._close()
         return reason

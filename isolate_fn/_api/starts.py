@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from isolate_fn._runtime.isolate import Isolate
     from isolate_fn._runtime.prepared import Prepared
+    from isolate_fn._runtime.report import Report
     from isolate_fn._runtime.toolbox import Toolbox
     from isolate_fn.policy.policy import Policy
 
@@ -52,6 +53,7 @@ class Starts:
     _isolate: Isolate | None
     _output: SharedOutput
     _lock: Turns
+    _report: Report | None
     _why: BaseException | None
     _running: dict[Program, Relay | None]
 
@@ -85,9 +87,18 @@ class Starts:
             raise self._too_many() from None
 
     def _too_many(self) -> LimitExceeded:
-        allowed, isolate = self.policy.limits.processes, self._isolate
-        report = None if isolate is None else outcome.report_of(isolate, self._prepared, output=self._output)
-        return outcome.told_by("tools", LimitExceeded("processes", allowed, allowed, report))
+        allowed = self.policy.limits.processes
+        return outcome.told_by("tools", LimitExceeded("processes", allowed, allowed, self._report_now()))
+
+    def _report_now(self) -> Report | None:
+        """Return what is known by numbers of now; where a call is under way, which is who hears init, by the last ones."""
+        with self._lock.if_free() as free:
+            isolate = self._isolate
+            if isolate is None:
+                return self._report
+            if free:
+                isolate.ask_usage()
+            return outcome.report_of(isolate, self._prepared, output=self._output)
 
     def _kill(self, program: Program) -> None:
         """Kill it; where nobody obeys any more, end the sandbox."""
@@ -107,10 +118,7 @@ class Starts:
     def _reason(self, program: Program, failure: BaseException | None) -> BaseException | None:
         """Return the error to raise for a program that has ended, if any."""
         if isinstance(failure, TooMuchOutput):
-            limit = self.policy.limits.output
-            isolate = self._isolate
-            report = None if isolate is None else outcome.report_of(isolate, self._prepared, output=self._output)
-            return LimitExceeded("output", limit, sum(self._output.counts), report)
+            return LimitExceeded("output", self.policy.limits.output, sum(self._output.counts), self._report_now())
         if failure is not None or not program.lost:
             return failure
         with self._lock:

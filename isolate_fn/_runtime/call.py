@@ -162,7 +162,10 @@ def _supervised(
     except Ended:
         raise outcome.ended(isolate, prepared) from None
     except LimitExceeded as error:
-        error.report = error.report or outcome.report_now(isolate, prepared)
+        outcome.with_report(error, isolate, prepared)
+        raise
+    except Foreign as foreign:
+        outcome.with_report(foreign.error, isolate, prepared)
         raise
     except TransportError as error:
         keep = answered = False

@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 from isolate_fn._runtime.endings import Foreign, OutOfTime
 from isolate_fn._runtime.feeding import INTERNAL
-from isolate_fn._runtime.outcome import report_of
 from isolate_fn._transport.codec_decode import decode
 from isolate_fn._transport.codec_encode import encode
 from isolate_fn._transport.codec_types import DecodeLimits, class_name
@@ -154,7 +153,7 @@ class Hosts:
         return value
 
     def _exceeded(self, name: str, what: str, allowed: float | None, used: float | None) -> Foreign:
-        error = LimitExceeded(f"expose[{name!r}].{what}", allowed, used, report_of(self.isolate, self.prepared))
+        error = LimitExceeded(f"expose[{name!r}].{what}", allowed, used)  # `call` adds the report
         error.remedy = f"raise it with expose={{{name!r}: Host(..., {what}=...)}}, or make the function call it less"
         return Foreign(error)
 

@@ -76,6 +76,13 @@ def report_of(isolate: Isolate, prepared: Prepared, *, output: Any = None) -> Re
     )
 
 
+def with_report(error: BaseException, isolate: Isolate, prepared: Prepared) -> BaseException:
+    """Add to an error of a limit what is known now, where nothing is there yet, and return the error."""
+    if isinstance(error, LimitExceeded) and error.report is None:
+        error.report = report_now(isolate, prepared)
+    return error
+
+
 def report_now(isolate: Isolate, prepared: Prepared) -> Report:
     """Return what is known about an isolate that is still there, by numbers of now."""
     if isolate.status.fileno() >= 0:

@@ -304,6 +304,17 @@ def ask(name: str, *args: Any, **kwargs: Any) -> Any:
     return getattr(host, name)(*args, **kwargs)
 
 
+def take_and_ask(name: str) -> int:
+    """Use memory and processor time, then a host function twice."""
+    kept = b"x" * (50 << 20)
+    until = time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+    ask(name)
+    ask(name)
+    return len(kept)
+
+
 def ask_often(name: str, times: int) -> list[Any]:
     """Call a host function several times."""
     return [getattr(host, name)(number) for number in range(times)]

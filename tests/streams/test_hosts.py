@@ -248,6 +248,36 @@ def test_arguments_have_the_limit_of_a_result(made):
     assert caught.value.limit == "result"
 
 
+async def a_moment():
+    await asyncio.sleep(600)
+
+
+def used_until(error):
+    """Check that a report tells what was used, and of the call."""
+    assert error.limit.startswith("expose[")
+    assert error.report.peak_memory > 50 << 20
+    assert error.report.cpu_seconds > 0.2
+    assert error.report.stages["call"] > 0.2
+
+
+def test_a_limit_is_told_with_what_was_used_until_then(made):
+    with pytest.raises(LimitExceeded) as caught:
+        made(produce.take_and_ask, expose={"once": Host(bool, calls=1)})("once")
+    used_until(caught.value)
+
+
+def test_a_limit_in_a_sandbox_is_told_with_what_was_used_until_then():
+    with sandbox(expose={"once": Host(bool, calls=1)}) as box, pytest.raises(LimitExceeded) as caught:
+        box.call(produce.take_and_ask, "once")
+    used_until(caught.value)
+
+
+def test_a_limit_of_an_awaited_one_is_told_with_what_was_used_until_then(made):
+    with pytest.raises(LimitExceeded) as caught:
+        asyncio.run(made(produce.take_and_ask, expose={"slow": Host(a_moment, seconds=0.1)}).call_async("slow"))
+    used_until(caught.value)
+
+
 # --- awaited ---------------------------------------------------------------------------------------------------------------
 
 
