@@ -417,7 +417,6 @@ class RemoteError(IsolationError):
     """
 
     _fields = ("type_name", "message", "traceback", "notes")
-    remedy = "to receive it as itself, name its class in raises=(...)"
 
     def __init__(
         self, type_name: str, message: str, traceback: str = "", notes: tuple[str, ...] = ()
@@ -427,6 +426,12 @@ class RemoteError(IsolationError):
         self.notes = tuple(notes)
         for note in self.notes:
             self.add_note(note)
+        if type_name in _STEERING or type_name.startswith("isolate_fn.") or type_name.endswith(".CancelledError"):
+            self.remedy = "it never arrives as itself: catch it inside, and return or raise what the caller shall know"
+        else:
+            self.remedy = "to receive it as itself, name its class in raises=(...)"
+            if "<locals>" in type_name:
+                self.remedy += "; move it to module level where the caller cannot name it"
 
     def _what(self) -> str:
         return f"{self.type_name}: {self.message}" if self.message else self.type_name
@@ -450,6 +455,10 @@ class InternalError(IsolationError):
         return self.message
 
 
+# Names of exceptions that steer a program instead of reporting.
+_STEERING = frozenset(
+    ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "StopIteration", "StopAsyncIteration", "BaseException")
+)
 _SHOWN = 40  # lines of what a crashed isolate wrote
 
 

@@ -113,14 +113,14 @@ def by_value_pickler() -> type[pickle.Pickler]:
                 return load_location, (tuple(location),)
             module = None if location else _listed_module(value)
             if module is None:
-                return super().reducer_override(value)
+                return _with_qualname(value, super().reducer_override(value))
             # cloudpickle believes that every module in sys.modules can be imported elsewhere. The
             # registration is its only public way to learn otherwise; its decision is made inside this one
             # call.
             with registering[0]:
                 cloudpickle.register_pickle_by_value(module)
                 try:
-                    return super().reducer_override(value)
+                    return _with_qualname(value, super().reducer_override(value))
                 finally:
                     with contextlib.suppress(ValueError):  # a signal handler's call did it
                         cloudpickle.unregister_pickle_by_value(module)
@@ -143,6 +143,19 @@ class _PlainPickler(pickle.Pickler):
         ):
             raise _NeedsValue
         return NotImplemented
+
+
+def _with_qualname(value: Any, reduced: Any) -> Any:
+    """Have a class that travels by value keep its qualified name, by which the caller's tables know what comes back.
+
+    cloudpickle sends it for functions and for Enums. Of other classes it sends the last part alone, and what it sets of their
+    attributes is the first part of the state.
+    """
+    if isinstance(value, type) and isinstance(reduced, tuple) and len(reduced) == 6 and isinstance(reduced[2], tuple):
+        attributes = reduced[2][0]
+        if type(attributes) is dict and value.__qualname__ != value.__name__:
+            attributes["__qualname__"] = value.__qualname__
+    return reduced
 
 
 def _reduce_view(view: memoryview) -> tuple[Any, ...]:
