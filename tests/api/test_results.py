@@ -169,6 +169,20 @@ def test_trust_result_still_names_what_cannot_be_pickled() -> None:
     assert "lock" in str(caught.value)
 
 
+def test_trust_result_is_for_results_and_not_for_exceptions() -> None:
+    def fail() -> None:
+        import configparser
+
+        raise configparser.NoSectionError("colours")
+
+    import configparser
+
+    with pytest.raises(RemoteError, match="NoSectionError"):
+        isolated(accept=(TrustResult,))(fail)()
+    with pytest.raises(configparser.NoSectionError):
+        isolated(accept=(TrustResult,), raises=(configparser.NoSectionError,))(fail)()
+
+
 # --- exceptions ------------------------------------------------------------------------------------------------------
 
 
