@@ -99,7 +99,7 @@ def by_value_pickler() -> type[pickle.Pickler]:
     class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, value: Any) -> Any:
             if type(value) is memoryview:
-                return _reduce_view(value)
+                return reduce_view(value)
             _refuse_grant(value)
             if is_decorated(value):
                 location = locate(value)
@@ -134,7 +134,7 @@ class _PlainPickler(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         kind = type(value)
         if kind is memoryview:
-            return _reduce_view(value)
+            return reduce_view(value)
         if hasattr(kind, "__isolate_fn__"):
             _refuse_grant(value)
             raise _NeedsValue
@@ -158,7 +158,8 @@ def _with_qualname(value: Any, reduced: Any) -> Any:
     return reduced
 
 
-def _reduce_view(view: memoryview) -> tuple[Any, ...]:
+def reduce_view(view: memoryview) -> tuple[Any, ...]:
+    """Say how a view of memory is pickled, which pickle by itself does not know."""
     from isolate_fn._transport.received import load_view
 
     flat = view.cast("B") if view.c_contiguous and view.nbytes else view.tobytes()
