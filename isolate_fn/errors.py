@@ -59,10 +59,13 @@ class IsolationError(Exception):
     Attributes:
         ran: False when the function certainly did not start, True when it may have. Set by the class; whoever
             knows better for one error sets it on the instance.
+        ended_before: True where an earlier call had ended the sandbox block that this one was for, in the way that this
+            error tells; then `ran` is False.
         remedy: what to try, as one sentence.
     """
 
     ran: bool = True
+    ended_before: bool = False
     remedy: str = ""
     # Names of the constructor's arguments, in order. Pickling goes by them and not by BaseException.args,
     # because SyscallDenied.args means the system call's arguments.
@@ -75,7 +78,10 @@ class IsolationError(Exception):
 
     def __str__(self) -> str:
         lines = [self._what()]
-        lines.append("  Your function had started." if self.ran else "  Your function did not run.")
+        if self.ended_before:
+            lines.append("  Your function did not run: the sandbox had ended before, as told above.")
+        else:
+            lines.append("  Your function had started." if self.ran else "  Your function did not run.")
         lines.extend(self._more())
         if self.remedy:
             lines.append(f"  try: {self.remedy}")
@@ -411,7 +417,6 @@ class RemoteError(IsolationError):
     """
 
     _fields = ("type_name", "message", "traceback", "notes")
-    remedy = "to receive it as itself, name its class in raises=(...)"
 
     def __init__(
         self, type_name: str, message: str, traceback: str = "", notes: tuple[str, ...] = ()
@@ -421,6 +426,12 @@ class RemoteError(IsolationError):
         self.notes = tuple(notes)
         for note in self.notes:
             self.add_note(note)
+        if type_name in _STEERING or type_name.startswith("isolate_fn.") or type_name.endswith(".CancelledError"):
+            self.remedy = "it never arrives as itself: catch it inside, and return or raise what the caller shall know"
+        else:
+            self.remedy = "to receive it as itself, name its class in raises=(...)"
+            if "<locals>" in type_name:
+                self.remedy += "; move it to module level where the caller cannot name it"
 
     def _what(self) -> str:
         return f"{self.type_name}: {self.message}" if self.message else self.type_name
@@ -444,6 +455,10 @@ class InternalError(IsolationError):
         return self.message
 
 
+# Names of exceptions that steer a program instead of reporting.
+_STEERING = frozenset(
+    ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "StopIteration", "StopAsyncIteration", "BaseException")
+)
 _SHOWN = 40  # lines of what a crashed isolate wrote
 
 

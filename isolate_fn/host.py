@@ -42,7 +42,7 @@ class HostFunction:
         """Call it and return what it returns, or raise what it raises.
 
         Raises:
-            TypeError: an argument cannot leave the isolate.
+            TypeError: an argument cannot leave the isolate, or what came back does not go in.
             RuntimeError: no call of the caller's runs any more.
         """
         from isolate_fn._transport.codec_encode import encode
@@ -52,7 +52,10 @@ class HostFunction:
         except ResultRejected as rejected:
             what = f"an argument of host.{self.__name__}() cannot leave the isolate: {rejected.type_name}"
             raise TypeError(what) from None
-        how, value = _asked(text, buffers)
+        try:
+            how, value = _asked(text, buffers)
+        except (ImportError, AttributeError) as error:  # the caller has such a module or class, and the isolate has not
+            raise TypeError(f"what host.{self.__name__}() returned is of a class that is not here: {error}") from None
         if how == b'"value"':
             return value
         raise _exception(*value)

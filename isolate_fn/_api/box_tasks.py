@@ -23,7 +23,7 @@ class ForTasks:
         """Build the isolate and check its walls.
 
         Raises:
-            Unsupported, SetupError: it cannot be built here; says why.
+            Unsupported, SetupError: it cannot be built here; says why. LimitExceeded: a limit is too small for it.
         """
         from isolate_fn._api import box_async
 

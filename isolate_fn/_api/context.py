@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from collections.abc import Callable, Coroutine
@@ -15,6 +14,7 @@ from isolate_fn._api.grants import give_in_box
 from isolate_fn._api.in_order import InOrder
 from isolate_fn._api.prepare import prepare
 from isolate_fn._api.programs import Programs
+from isolate_fn._api.starts import ended_before
 from isolate_fn._api.streams import SharedOutput
 from isolate_fn._runtime import call, outcome, pool
 from isolate_fn._runtime.conversation import converse
@@ -25,7 +25,7 @@ from isolate_fn._runtime.signature import Signature, sign
 from isolate_fn._runtime.talk import to_the_end
 from isolate_fn._runtime.toolbox import Toolbox
 from isolate_fn._transport.calls import EncodedCall, encode_call, function_part, function_reference, unbind
-from isolate_fn.errors import CallRejected, LimitExceeded, PolicyError, ResultRejected, TransportError
+from isolate_fn.errors import CallRejected, PolicyError, ResultRejected, TransportError
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
 
@@ -62,7 +62,7 @@ class Sandbox(Programs, InOrder, ForTasks):
         """Build the isolate and check its walls.
 
         Raises:
-            Unsupported, SetupError: it cannot be built here; says why.
+            Unsupported, SetupError: it cannot be built here; says why. LimitExceeded: a limit is too small for it.
         """
         self._only_once()
         isolate = pool.start(self._prepared)
@@ -106,7 +106,7 @@ class Sandbox(Programs, InOrder, ForTasks):
     def _open(self) -> tuple[Isolate, Toolbox]:
         if self._isolate is None or self._toolbox is None:
             if self._why is not None:
-                raise copy.copy(self._why) from self._why
+                raise ended_before(self._why) from self._why
             raise PolicyError("sandbox", "the block is not open", "use it as `with sandbox(...) as box:`")
         if self._isolate.owner != os.getpid():
             raise PolicyError("sandbox", "the block is open in the process that forked this one", "open another one here")
@@ -154,7 +154,13 @@ class Sandbox(Programs, InOrder, ForTasks):
     def _conversation(
         self, isolate: Isolate, function: Callable[..., Any], args: Any, kwargs: Any
     ) -> tuple[Signature, EncodedCall, Talk[Frame]]:
-        """Return what one call is made of, and the conversation that it will be."""
+        """Return what one call is made of, and the conversation that it will be.
+
+        Raises:
+            IsolationError: the isolate has died since the last call.
+        """
+        if not isolate.alive():
+            raise ended_before(self._ended_by(Ended(), isolate))
         function, args, kwargs = unbind(function, args, kwargs)
         signature = self._sign(function)
         args, kwargs, loan = give_in_box(function, args, kwargs, self._prepared)
@@ -192,13 +198,13 @@ class Sandbox(Programs, InOrder, ForTasks):
         elif isinstance(reason, Ended):
             reason = outcome.ended(isolate, self._prepared)
         elif isinstance(reason, Foreign):
-            reason = reason.error
+            reason = outcome.with_report(reason.error, isolate, self._prepared)
         elif isinstance(reason, Cancelled):
             from isolate_fn._runtime.deaths import cancelled
 
             reason = cancelled(outcome.report_now(isolate, self._prepared))
-        elif isinstance(reason, LimitExceeded) and reason.report is None:
-            reason.report = outcome.report_now(isolate, self._prepared)
+        else:
+            outcome.with_report(reason, isolate, self._prepared)
         self._why = reason if isinstance(reason, Exception) else self._why
         self._close()
         return reason

@@ -48,6 +48,22 @@ class IsolatedGenerator(Isolated[P, R]):
         """
         refuse_suspending(self.__wrapped__)
 
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse, as `call_async` does.
+
+        Raises:
+            Unsupported: always.
+        """
+        refuse_suspending(self.__wrapped__)
+
+    def map(self, iterable: Any, *more: Any, timeout: float | None = None, chunksize: int = 1) -> Any:
+        """Refuse, as `call_async` does.
+
+        Raises:
+            Unsupported: always.
+        """
+        refuse_suspending(self.__wrapped__)
+
     def _signature(self, prepared: Any) -> Any:
         """Return what the caller knows of the function; it is sent with what runs it item by item."""
         signature = self._signatures.get(prepared)

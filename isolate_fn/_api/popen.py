@@ -180,9 +180,10 @@ class Popen(Generic[AnyStr]):
         except OutOfTime:
             raise subprocess.TimeoutExpired(self.args, timeout or 0.0, *self._collected.results()) from None
         except BaseException as failure:
+            reason = self._reason(self._program, failure)  # while what it uses is there to be told
             _kill(self._program)
             self._pump.close()
-            raise (self._reason(self._program, failure) or failure) from None
+            raise (reason or failure) from None
         self._pump.close()
         self._ended(deadline)
         return self._collected.results()

@@ -98,10 +98,11 @@ class Programs(Starts):
             self._wait_for_start(program, deadline)
             code = pump.until_end(program, deadline)
         except BaseException as failure:
+            reason = self._reason(program, failure)  # while what it uses is there to be told
             self._kill(program)
             with contextlib.suppress(TooMuchOutput):
                 pump.drain()
-            raise (self._reason(program, failure) or failure) from None
+            raise (reason or failure) from None
         finally:
             pump.close()
         reason = self._reason(program, None)

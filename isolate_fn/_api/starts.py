@@ -16,18 +16,33 @@ from isolate_fn._runtime import outcome
 from isolate_fn._runtime.endings import Ended, TooMuchOutput
 from isolate_fn._runtime.isolate import SETUP_SECONDS
 from isolate_fn._runtime.program import Program
-from isolate_fn.errors import LimitExceeded, PolicyError
+from isolate_fn.errors import IsolationError, LimitExceeded, PolicyError
 from isolate_fn.policy import checks
 
 if TYPE_CHECKING:
 
     from isolate_fn._runtime.isolate import Isolate
     from isolate_fn._runtime.prepared import Prepared
+    from isolate_fn._runtime.report import Report
     from isolate_fn._runtime.toolbox import Toolbox
     from isolate_fn.policy.policy import Policy
 
 Argv = Sequence[str | os.PathLike[str]]
 _RELAY_SECONDS = 10.0
+
+
+def ended_before(why: BaseException) -> Exception:
+    """Return the error for what was asked of a sandbox that had ended already: it did not start, and why there is none.
+
+    Args:
+        why: what has ended it.
+    """
+    if isinstance(why, IsolationError):
+        error = copy.copy(why)
+        error.ran, error.ended_before = False, True
+        return error
+    problem = f"an earlier call has ended it: {type(why).__name__}: {why!s:.200}"  # raised by code of the caller's
+    return PolicyError("sandbox", problem, "open another one: write with sandbox(...) again")
 
 
 class Starts:
@@ -38,6 +53,7 @@ class Starts:
     _isolate: Isolate | None
     _output: SharedOutput
     _lock: Turns
+    _report: Report | None
     _why: BaseException | None
     _running: dict[Program, Relay | None]
 
@@ -71,9 +87,18 @@ class Starts:
             raise self._too_many() from None
 
     def _too_many(self) -> LimitExceeded:
-        allowed, isolate = self.policy.limits.processes, self._isolate
-        report = None if isolate is None else outcome.report_of(isolate, self._prepared, output=self._output)
-        return outcome.told_by("tools", LimitExceeded("processes", allowed, allowed, report))
+        allowed = self.policy.limits.processes
+        return outcome.told_by("tools", LimitExceeded("processes", allowed, allowed, self._report_now()))
+
+    def _report_now(self) -> Report | None:
+        """Return what is known by numbers of now; where a call is under way, which is who hears init, by the last ones."""
+        with self._lock.if_free() as free:
+            isolate = self._isolate
+            if isolate is None:
+                return self._report
+            if free:
+                isolate.ask_usage()
+            return outcome.report_of(isolate, self._prepared, output=self._output)
 
     def _kill(self, program: Program) -> None:
         """Kill it; where nobody obeys any more, end the sandbox."""
@@ -85,16 +110,15 @@ class Starts:
     def _gone(self) -> BaseException:
         """End the sandbox, whose tool process or keepers do not answer, and return the error that names it."""
         with self._lock:
+            if self._isolate is None and self._why is not None:  # a call has ended it meanwhile
+                return copy.copy(self._why)
             isolate, toolbox = self._open()
             return self._ended_by(toolbox.gone(), isolate)
 
     def _reason(self, program: Program, failure: BaseException | None) -> BaseException | None:
         """Return the error to raise for a program that has ended, if any."""
         if isinstance(failure, TooMuchOutput):
-            limit = self.policy.limits.output
-            isolate = self._isolate
-            report = None if isolate is None else outcome.report_of(isolate, self._prepared, output=self._output)
-            return LimitExceeded("output", limit, sum(self._output.counts), report)
+            return LimitExceeded("output", self.policy.limits.output, sum(self._output.counts), self._report_now())
         if failure is not None or not program.lost:
             return failure
         with self._lock:
@@ -112,4 +136,4 @@ class Starts:
                 relay.join(_RELAY_SECONDS)
 
 
-__all__ = ["Argv", "Starts"]
+__all__ = ["Argv", "Starts", "ended_before"]

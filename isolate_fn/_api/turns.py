@@ -9,7 +9,7 @@ import contextlib
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from isolate_fn._runtime import lifetime
 from isolate_fn.errors import PolicyError
@@ -137,6 +137,17 @@ class Turns:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._hand_over()
+
+    @contextlib.contextmanager
+    def if_free(self) -> Iterator[bool]:
+        """Take the lock for the length of the block where nobody has it, without waiting; yield whether it is ours."""
+        with self._lock:
+            ours = self._holder is None and self._line_up(_Thread())
+        try:
+            yield ours
+        finally:
+            if ours:
+                self._hand_over()
 
     def _give_up(self, me: _Thread | _Task) -> None:
         """Leave the line, or hand over what came to us at this moment."""

@@ -11,6 +11,7 @@ from isolate_fn._runtime import outcome, pool
 from isolate_fn._runtime.conversation import converse, hear_answer
 from isolate_fn._runtime.endings import Ended, Foreign, OutOfTime, TooMuchOutput
 from isolate_fn._runtime.isolate import SETUP_SECONDS, Isolate
+from isolate_fn._runtime.listening import OVER
 from isolate_fn._runtime.output import Output
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.said import read
@@ -161,7 +162,10 @@ def _supervised(
     except Ended:
         raise outcome.ended(isolate, prepared) from None
     except LimitExceeded as error:
-        error.report = error.report or outcome.report_now(isolate, prepared)
+        outcome.with_report(error, isolate, prepared)
+        raise
+    except Foreign as foreign:
+        outcome.with_report(foreign.error, isolate, prepared)
         raise
     except TransportError as error:
         keep = answered = False
@@ -213,7 +217,8 @@ def make_ready(isolate: Isolate, prepared: Prepared) -> Talk[None]:
     """Wait until the walls stand and check them; once per isolate.
 
     Raises:
-        SetupError: a step failed, or the self-check is not as planned. The function was not sent.
+        SetupError: a step failed, or the self-check is not as planned. LimitExceeded: a limit is too small for what is there
+            before any function. The function was not sent.
     """
     if isolate.ready is not None:
         return
@@ -232,10 +237,12 @@ def make_ready(isolate: Isolate, prepared: Prepared) -> Talk[None]:
             yield from isolate.step(latest)
         if not prepared.unchecked:
             verify_init(isolate.told["built"][1], prepared.plan)
+        if isolate.told.keys() & OVER:
+            raise Ended
     except OutOfTime:
         raise SetupError("build the isolate", "poll", 0, f"it took longer than {SETUP_SECONDS:.0f} s") from None
     except Ended:
-        raise outcome.not_built(isolate) from None
+        raise outcome.not_built(isolate, prepared) from None
     isolate.ready = said
     isolate.stages["ready"] = time.monotonic() - began
 

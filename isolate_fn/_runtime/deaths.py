@@ -54,6 +54,19 @@ _NATIVE = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE
 
 def why(isolate: Isolate, prepared: Prepared, report: Report) -> Crashed | LimitExceeded | SyscallDenied:
     """Return why an isolate ended, or closed its channel, without an answer: by init's word and the kernel's."""
+    limit = limit_reached(isolate, prepared, report)
+    if limit is not None:
+        return limit
+    status = (isolate.told.get("end") or ["", None])[1]
+    if status is not None:
+        return _by_status(status, isolate, prepared, report)
+    if "end" in isolate.told:
+        return _of_init(isolate, report)
+    return _quoting(Crashed(None, None, "it closed its channel without an answer and lived on", report), isolate)
+
+
+def limit_reached(isolate: Isolate, prepared: Prepared, report: Report) -> LimitExceeded | None:
+    """Return the limit for which init or the kernel has ended an isolate, if one is."""
     limits = prepared.terms.limits
     limit, usage = isolate.told.get("limit"), isolate.usage
     if isolate.group is not None and isolate.group.out_of_memory():
@@ -66,12 +79,7 @@ def why(isolate: Isolate, prepared: Prepared, report: Report) -> Crashed | Limit
         return told_by("init", LimitExceeded(limit, getattr(limits, limit), used, report))
     if limit == "cpu_time":
         return told_by("init", LimitExceeded("cpu_time", limits.cpu_time or 0.0, usage.get("cpu_seconds", 0.0), report))
-    status = (isolate.told.get("end") or ["", None])[1]
-    if status is not None:
-        return _by_status(status, isolate, prepared, report)
-    if "end" in isolate.told:
-        return _of_init(isolate, report)
-    return _quoting(Crashed(None, None, "it closed its channel without an answer and lived on", report), isolate)
+    return None
 
 
 def _by_status(
@@ -205,4 +213,4 @@ def _short_of_memory(spawner: SpawnerClient | None) -> str:
     return f"likely for want of memory: the kernel has killed {count} process(es) of this machine for that in the meantime"
 
 
-__all__ = ["cancelled", "take_the_rest", "why"]
+__all__ = ["cancelled", "limit_reached", "take_the_rest", "why"]

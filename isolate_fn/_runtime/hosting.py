@@ -14,10 +14,9 @@ from collections.abc import Callable
 
 from isolate_fn._runtime.endings import Foreign, OutOfTime
 from isolate_fn._runtime.feeding import INTERNAL
-from isolate_fn._runtime.outcome import report_of
 from isolate_fn._transport.codec_decode import decode
-from isolate_fn._transport.codec_encode import encode
 from isolate_fn._transport.codec_types import DecodeLimits, class_name
+from isolate_fn._transport.data_only import dump_data
 from isolate_fn._transport.frames import Frame, Kind, pack
 from isolate_fn._transport.registry import ClassTable
 from isolate_fn._transport.text import visible
@@ -71,7 +70,9 @@ class Hosts:
         for name, host in self.expose.items():
             if not isolate.awaits and inspect.iscoroutinefunction(host.function):
                 raise _not_awaited(name)
-        annotations = [note for host in self.expose.values() for note in _annotations(host.function)]
+        self.returned: dict[str, ClassTable] = {}
+        hints = [_hints(host.function) for host in self.expose.values()]
+        annotations = [hint for each in hints for name, hint in each.items() if name != "return"]
         self.classes = ClassTable.from_annotation(*annotations)
 
     def hear(self, frame: Frame, deadline: float | None) -> Talk[None]:
@@ -93,12 +94,18 @@ class Hosts:
             yield from self._reply(RAISED, _told(error), deadline)
             return
         try:
-            encode(value)
+            pickled = dump_data(value, lambda: self._results(name))
         except ResultRejected as rejected:  # it would take along whatever it refers to
-            text = f"host.{name}() returned what does not go into an isolate: {rejected.type_name}"
+            text = f"host.{name}() returned what does not go into an isolate: {rejected.type_name}; {rejected.remedy}"
             yield from self._reply(RAISED, ("TypeError", (text,)), deadline)
             return
-        yield from self._reply(VALUE, value, deadline)
+        yield from self._send(VALUE, pickled, deadline)
+
+    def _results(self, name: str) -> ClassTable:
+        """Return the classes that results of a host function may have."""
+        if name not in self.returned:
+            self.returned[name] = ClassTable.from_annotation(_hints(self.expose[name].function).get("return"))
+        return self.returned[name]
 
     def _question(self, frame: Frame) -> tuple[str, Any, dict[str, Any]]:
         asked = decode(frame.json, frame.buffers, classes=self.classes, limits=DecodeLimits(total=self.total))
@@ -154,16 +161,14 @@ class Hosts:
         return value
 
     def _exceeded(self, name: str, what: str, allowed: float | None, used: float | None) -> Foreign:
-        error = LimitExceeded(f"expose[{name!r}].{what}", allowed, used, report_of(self.isolate, self.prepared))
+        error = LimitExceeded(f"expose[{name!r}].{what}", allowed, used)  # `call` adds the report
         error.remedy = f"raise it with expose={{{name!r}: Host(..., {what}=...)}}, or make the function call it less"
         return Foreign(error)
 
     def _reply(self, how: bytes, value: Any, deadline: float | None) -> Talk[None]:
-        try:
-            pickled = pickle.dumps(value, 5)
-        except Exception as error:  # a class that nobody can import, for example
-            text = f"what the host function returned cannot be pickled: {type(error).__name__}"
-            how, pickled = RAISED, pickle.dumps(("TypeError", (text,)))
+        yield from self._send(how, pickle.dumps(value, 5), deadline)
+
+    def _send(self, how: bytes, pickled: bytes, deadline: float | None) -> Talk[None]:
         yield from self.isolate.send(pack(Kind.HOST_REPLY, how, [pickled]), -1, deadline)
 
 
@@ -175,15 +180,14 @@ def _not_awaited(name: str) -> PolicyError:
     )
 
 
-def _annotations(function: Callable[..., Any]) -> list[object]:
-    """Return those of the parameters: whose classes arguments may have."""
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return its annotations: they say which classes arguments may have, and results."""
     import typing
 
     try:
-        hints = typing.get_type_hints(function)
+        return typing.get_type_hints(function)
     except Exception:  # a name that exists for type checkers alone, or no function
-        hints = {}
-    return [hint for name, hint in hints.items() if name != "return"]
+        return {}
 
 
 def _told(error: BaseException) -> tuple[str, tuple[object, ...]]:

@@ -76,6 +76,13 @@ def report_of(isolate: Isolate, prepared: Prepared, *, output: Any = None) -> Re
     )
 
 
+def with_report(error: BaseException, isolate: Isolate, prepared: Prepared) -> BaseException:
+    """Add to an error of a limit what is known now, where nothing is there yet, and return the error."""
+    if isinstance(error, LimitExceeded) and error.report is None:
+        error.report = report_now(isolate, prepared)
+    return error
+
+
 def report_now(isolate: Isolate, prepared: Prepared) -> Report:
     """Return what is known about an isolate that is still there, by numbers of now."""
     if isolate.status.fileno() >= 0:
@@ -226,19 +233,29 @@ def setup_failed(parts: Any) -> IsolationError:
     return _step_failed(step, str(parts.get("call", "")), int(parts.get("errno", 0)), str(parts.get("detail", "")))
 
 
-def not_built(isolate: Isolate) -> IsolationError:
-    """Return why an isolate ended before its walls stood."""
+def not_built(isolate: Isolate, prepared: Prepared) -> IsolationError:
+    """Return why an isolate ended before it was ready, which is before a call was sent."""
+    error = _not_built(isolate, prepared)
+    error.ran = False
+    return error
+
+
+def _not_built(isolate: Isolate, prepared: Prepared) -> IsolationError:
     failed = isolate.told.get("failed")
     if failed:
         return _step_failed(*failed)
     said = _last_of_tools(isolate)
     if said is not None and said.kind is Kind.SETUP_FAILED:
         return setup_failed(json.loads(said.json))
-    limit = isolate.told.get("limit")
-    if limit:
-        return SetupError(
-            "build the isolate", "", 0, f"raise Limits({limit}=...): it is used up before the function starts"
-        )
+    from isolate_fn._runtime import deaths
+
+    limit = deaths.limit_reached(isolate, prepared, report_of(isolate, prepared))
+    if limit is not None:
+        from dataclasses import replace
+
+        limit.report = replace(limit.report, enforcement=None)
+        limit.remedy = f"raise it: Limits({limit.limit}=...) is used up before the function starts"
+        return limit
     status = (isolate.told.get("end") or ["", None])[1]
     if status is not None and os.WIFSIGNALED(status):
         how = f"killed by {signal.Signals(os.WTERMSIG(status)).name}"

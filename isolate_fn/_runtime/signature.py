@@ -28,7 +28,7 @@ class Signature:
         classes: of results.
         exceptions: that may come back as themselves.
         encoders: pickled encode functions of registered classes, empty for none.
-        trust: plain pickle both ways.
+        trust: results are plain pickle as well; exceptions are not.
         limits: of results.
         words: what a call says of all this, and the same for the last one of its worker.
     """

@@ -49,12 +49,13 @@ class Toolbox:
         """Wait until the tool process stands behind its walls, and check them.
 
         Raises:
-            SetupError: a step failed, or the self-check is not as planned.
+            SetupError: a step failed, or the self-check is not as planned. LimitExceeded: a limit is too small for it.
         """
         try:
             frame = self._receive(1 << 20)
         except Ended:
-            raise self.gone() from None
+            self._hear_why()
+            raise outcome.not_built(self.isolate, self.prepared) from None
         if frame.kind is Kind.SETUP_FAILED:
             raise outcome.setup_failed(json.loads(frame.json))
         if frame.kind is not Kind.READY:
@@ -104,16 +105,20 @@ class Toolbox:
 
     def gone(self) -> Exception:
         """Return why the tool process is gone: the whole isolate, or itself alone."""
-        with contextlib.suppress(OutOfTime, Ended, TooMuchOutput):
-            deadline = time.monotonic() + 2
-            while not {"end", "failed", "limit"} & self.isolate.told.keys():
-                to_the_end(self.isolate, self.isolate.step(deadline))
+        self._hear_why()
         if "failed" in self.isolate.told:
-            return outcome.not_built(self.isolate)
+            return outcome.not_built(self.isolate, self.prepared)
         if self.isolate.told.keys() & {"end", "limit"}:
             return outcome.ended(self.isolate, self.prepared)
         report = outcome.report_of(self.isolate, self.prepared)
         return Crashed(None, None, "a program stopped the processes that start and end programs", report)
+
+    def _hear_why(self) -> None:
+        """Give init a moment to tell how the isolate ended, or find that it lives on."""
+        with contextlib.suppress(OutOfTime, Ended, TooMuchOutput):
+            deadline = time.monotonic() + 2
+            while not {"end", "failed", "limit"} & self.isolate.told.keys():
+                to_the_end(self.isolate, self.isolate.step(deadline))
 
     def put(self, path: str, data: Buffer) -> None:
         """Write a file inside.

@@ -180,9 +180,10 @@ def unknown_class(name: object) -> ResultRejected:
     """The error for a class that the caller did not name, with the line that fixes it."""
     shown = visible(name, 200) if type(name) is str else "a class without a name"
     short = shown.rpartition(":")[2].rpartition(".")[2]
+    move = "; move it to module level where the caller cannot name it" if "<locals>" in shown else ""
     return ResultRejected(
         shown,
-        f"say that you expect it: annotate the function with '-> {short}', or pass returns=({short},)",
+        f"say that you expect it: annotate the function with '-> {short}', or pass returns=({short},){move}",
         ROOT,
     )
 

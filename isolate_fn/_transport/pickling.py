@@ -99,7 +99,7 @@ def by_value_pickler() -> type[pickle.Pickler]:
     class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, value: Any) -> Any:
             if type(value) is memoryview:
-                return _reduce_view(value)
+                return reduce_view(value)
             _refuse_grant(value)
             if is_decorated(value):
                 location = locate(value)
@@ -113,14 +113,14 @@ def by_value_pickler() -> type[pickle.Pickler]:
                 return load_location, (tuple(location),)
             module = None if location else _listed_module(value)
             if module is None:
-                return super().reducer_override(value)
+                return _with_qualname(value, super().reducer_override(value))
             # cloudpickle believes that every module in sys.modules can be imported elsewhere. The
             # registration is its only public way to learn otherwise; its decision is made inside this one
             # call.
             with registering[0]:
                 cloudpickle.register_pickle_by_value(module)
                 try:
-                    return super().reducer_override(value)
+                    return _with_qualname(value, super().reducer_override(value))
                 finally:
                     with contextlib.suppress(ValueError):  # a signal handler's call did it
                         cloudpickle.unregister_pickle_by_value(module)
@@ -134,7 +134,7 @@ class _PlainPickler(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         kind = type(value)
         if kind is memoryview:
-            return _reduce_view(value)
+            return reduce_view(value)
         if hasattr(kind, "__isolate_fn__"):
             _refuse_grant(value)
             raise _NeedsValue
@@ -145,7 +145,21 @@ class _PlainPickler(pickle.Pickler):
         return NotImplemented
 
 
-def _reduce_view(view: memoryview) -> tuple[Any, ...]:
+def _with_qualname(value: Any, reduced: Any) -> Any:
+    """Have a class that travels by value keep its qualified name, by which the caller's tables know what comes back.
+
+    cloudpickle sends it for functions and for Enums. Of other classes it sends the last part alone, and what it sets of their
+    attributes is the first part of the state.
+    """
+    if isinstance(value, type) and isinstance(reduced, tuple) and len(reduced) == 6 and isinstance(reduced[2], tuple):
+        attributes = reduced[2][0]
+        if type(attributes) is dict and value.__qualname__ != value.__name__:
+            attributes["__qualname__"] = value.__qualname__
+    return reduced
+
+
+def reduce_view(view: memoryview) -> tuple[Any, ...]:
+    """Say how a view of memory is pickled, which pickle by itself does not know."""
     from isolate_fn._transport.received import load_view
 
     flat = view.cast("B") if view.c_contiguous and view.nbytes else view.tobytes()

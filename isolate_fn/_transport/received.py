@@ -104,6 +104,11 @@ def load_location(location: Sequence[Any]) -> Any:
         ) from error
 
 
+def load_instance(kind: Callable[..., Any], fields: dict[str, Any]) -> Any:
+    """Rebuild an instance of which only the fields were sent; called from inside pickles."""
+    return kind(**fields)
+
+
 def load_view(buffer: Any, item_format: str, shape: tuple[int, ...]) -> memoryview:
     """Rebuild a memoryview; called from inside pickles."""
     flat = memoryview(buffer).cast("B")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Codec = Callable[["Any"], "Any"]
 
 # Types that the codec carries without being told; naming one of them in returns= is harmless.
-_KNOWN_MODULES = frozenset(
+KNOWN_MODULES = frozenset(
     (
         *(
             "builtins",
@@ -121,7 +121,7 @@ class ClassTable:
             if isinstance(item, tuple):
                 collector.triple(item)
             elif isinstance(item, type):
-                if not collector.value_class(item) and item.__module__.partition(".")[0] not in _KNOWN_MODULES:
+                if not collector.value_class(item) and item.__module__.partition(".")[0] not in KNOWN_MODULES:
                     raise PolicyError(
                         "returns",
                         f"{class_name(item)} is not an Enum, dataclass, named tuple or attrs class",

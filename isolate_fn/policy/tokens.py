@@ -10,10 +10,10 @@ class Danger:
 class TrustResult(Danger):
     """Unpickle what comes back.
 
-    What goes: promise that nothing that comes back executes in the parent. Results and exceptions are plain pickle in
-    both directions, so whoever takes over the isolate runs code of their own choice in *this* process, with
-    all its rights. The walls around the function stand as before. For code that is trusted, when only its use
-    of resources is to be limited.
+    What goes: promise that nothing that comes back executes in the parent. Results, and the items of generators, are
+    plain pickle in both directions, so whoever takes over the isolate runs code of their own choice in *this* process,
+    with all its rights. The walls around the function stand as before, and exceptions come back as they do without it.
+    For code that is trusted, when only its use of resources is to be limited.
     """
 
     __module__ = "isolate_fn.dangerous"

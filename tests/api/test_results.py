@@ -12,11 +12,12 @@ import math
 import pathlib
 import traceback
 import uuid
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from isolate_fn import isolated as _isolated
+from isolate_fn import sandbox
 from isolate_fn.dangerous import TrustResult
 from isolate_fn.errors import IsolationError, RemoteError, ResultRejected
 
@@ -168,6 +169,20 @@ def test_trust_result_still_names_what_cannot_be_pickled() -> None:
     assert "lock" in str(caught.value)
 
 
+def test_trust_result_is_for_results_and_not_for_exceptions() -> None:
+    def fail() -> None:
+        import configparser
+
+        raise configparser.NoSectionError("colours")
+
+    import configparser
+
+    with pytest.raises(RemoteError, match="NoSectionError"):
+        isolated(accept=(TrustResult,))(fail)()
+    with pytest.raises(configparser.NoSectionError):
+        isolated(accept=(TrustResult,), raises=(configparser.NoSectionError,))(fail)()
+
+
 # --- exceptions ------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +249,72 @@ def test_a_class_nobody_knows_becomes_remote_error_and_raises_makes_it_itself() 
     with pytest.raises(configparser.NoSectionError) as known:
         isolated(raises=(configparser.NoSectionError,))(fail)()
     assert known.value.section == "colours"
+
+
+def _local() -> dict[str, Any]:
+    class Loc(Exception):
+        pass
+
+    @dataclasses.dataclass
+    class Outer:
+        @dataclasses.dataclass
+        class Inner:
+            x: int
+
+        inner: Inner
+
+    class Tuple(NamedTuple):
+        x: int
+
+    def fail() -> None:
+        raise Loc(3)
+
+    def hidden() -> None:
+        class Loc(Exception):
+            pass
+
+        raise Loc(3)
+
+    def value() -> Any:
+        return [Outer(Outer.Inner(1)), Tuple(2)]
+
+    def annotated() -> Outer:
+        return Outer(Outer.Inner(1))
+
+    return {**locals(), "expected": value()}
+
+
+def test_classes_defined_inside_a_function_come_back_where_they_are_named() -> None:
+    local = _local()
+    with pytest.raises(local["Loc"]) as caught:
+        isolated(raises=(local["Loc"],))(local["fail"])()
+    assert caught.value.args == (3,)
+    assert isolated(returns=(local["Outer"], local["Tuple"]))(local["value"])() == local["expected"]
+    assert isolated(local["annotated"])() == local["expected"][0]
+    with sandbox(raises=(local["Loc"],), returns=(local["Outer"], local["Tuple"])) as box:
+        assert box.call(local["value"]) == local["expected"]
+        with pytest.raises(local["Loc"]):
+            box.call(local["fail"])
+
+
+def test_a_class_of_the_same_short_name_is_another_one() -> None:
+    local = _local()
+    other = type("Loc", (Exception,), {"__module__": __name__})
+    for named, function, name in (
+        (local["Loc"], local["hidden"], "_local.<locals>.hidden.<locals>.Loc"),
+        (other, local["fail"], "_local.<locals>.Loc"),
+    ):
+        with pytest.raises(RemoteError) as caught:
+            isolated(raises=(named,))(function)()
+        assert caught.value.type_name == f"{__name__}.{name}"
+        assert "module level" in caught.value.remedy
+
+
+def test_a_class_defined_inside_a_function_that_nobody_named_is_refused_with_advice() -> None:
+    with pytest.raises(ResultRejected, match=r"_local\.<locals>\.Outer\.Inner") as refused:
+        isolated(_local()["value"])()
+    assert "returns=(Inner,)" in refused.value.remedy
+    assert "module level" in refused.value.remedy
 
 
 def test_notes_and_causes_are_kept() -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -353,6 +354,36 @@ def test_too_much_output_of_a_program() -> None:
         with pytest.raises(LimitExceeded) as caught:
             box.run(["cat", "/dev/zero"], capture_output=True)
         assert caught.value.limit == "output"
+
+
+def test_too_much_output_of_a_program_is_told_with_what_was_used() -> None:
+    code = """if True:
+        import sys, time
+        kept = b"x" * (50 << 20)
+        while time.process_time() < 0.3:
+            pass
+        sys.stdout.write("x" * (1 << 20))"""
+    argv = [sys.executable, "-c", code]
+    ways = (
+        lambda box: box.run(argv, capture_output=True),
+        lambda box: box.popen(argv, stdout=subprocess.PIPE).communicate(),
+    )
+    for way in ways:
+        with sandbox(limits=Limits(output="64K")) as box, pytest.raises(LimitExceeded) as caught:
+            way(box)
+        report = caught.value.report
+        assert report.peak_memory > 50 << 20
+        assert report.cpu_seconds > 0.2
+
+
+def test_too_much_output_of_a_program_beside_a_call() -> None:
+    """Who makes the call hears what init says; nobody waits for it."""
+    with sandbox(limits=Limits(output="64K")) as box:
+        call = box.submit(time.sleep, 3)
+        with pytest.raises(LimitExceeded) as caught:
+            box.run(["cat", "/dev/zero"], capture_output=True)
+        assert not call.done()
+        assert caught.value.report.stdout_bytes > 1 << 16
 
 
 def test_programs_are_walled_in(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import caller
@@ -17,12 +18,14 @@ from caller import isolates, spawners, wait_for
 from support import run_without
 
 from isolate_fn import Limits, isolated, sandbox
-from isolate_fn._runtime import pool
+from isolate_fn._runtime import call, pool
 from isolate_fn._runtime.cgroup import Group
+from isolate_fn._runtime.talk import to_the_end
 from isolate_fn.errors import (
     Crashed,
     IsolationError,
     LimitExceeded,
+    PolicyError,
     RemoteError,
     SyscallDenied,
     TimedOut,
@@ -229,6 +232,54 @@ def test_limits_whichever_way_it_was_called(way, how, limits, name, who, used):
         _limit(way, how, limits, name, who, used)
 
 
+def _block(limits):
+    with sandbox(limits=limits, idle_timeout=IDLE) as box:
+        return box.call(dying.act, "stay")
+
+
+def _awaited_block(limits):
+    async def main():
+        async with sandbox(limits=limits, idle_timeout=IDLE) as box:
+            return await box.call_async(dying.act, "stay")
+
+    return asyncio.run(main())
+
+
+TOO_SMALL = {
+    "call": lambda limits: fresh("stay", limits=limits),
+    "call_async": lambda limits: awaited("stay", limits=limits),
+    "sandbox": _block,
+    "async sandbox": _awaited_block,
+}
+
+
+@pytest.mark.parametrize("way", TOO_SMALL)
+def test_memory_that_is_too_little_for_the_isolate_itself(way):
+    """Init may look while the walls are built, before the call is sent, or after: it is the same error each time."""
+    for _ in range(5):
+        with pytest.raises(IsolationError) as caught:
+            TOO_SMALL[way](Limits(memory="1M"))
+        error = caught.value
+        assert type(error) is LimitExceeded, error
+        assert (error.limit, error.allowed, error.told_by) == ("memory", MIB, "init")
+        assert error.used > MIB
+        if {"__enter__", "enter", "make_ready"} & {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
+            assert error.ran is False
+            assert "used up before the function starts" in error.remedy
+            assert error.report.enforcement is None
+
+
+def test_memory_that_is_used_up_before_a_call_is_sent():
+    function = isolated(prewarm=0, idle_timeout=IDLE, limits=Limits(memory="1M"))(dying.act)
+    prepared = function.made_ready(("nothing",), {})[0]
+    isolate = pool.start(prepared)
+    wait_for(lambda: not isolate.alive(), "its end")
+    with pytest.raises(LimitExceeded) as caught:
+        to_the_end(isolate, call.make_ready(isolate, prepared))
+    isolate.end()
+    assert caught.value.ran is False
+
+
 def test_memory_of_a_cgroup_is_told_by_the_kernel(tmp_path: Path):
     """By what memory.events and memory.peak of cgroups(7) look like when the kernel has killed."""
 
@@ -391,6 +442,84 @@ def test_a_call_that_a_future_cancelled_is_no_error_of_ours():
     assert future.cancel()
     assert future.cancelled()
     wait_for(lambda: not isolates(), "the isolate to end")
+
+
+# --- a sandbox that has ended ----------------------------------------------------------------------------------------
+
+
+def after_the_end(box, first, second, *said):
+    """Have a sandbox end, and return what is said of what is asked of it then."""
+    with pytest.raises(IsolationError) as ending:
+        first(box)
+    assert ending.value.ran
+    assert not ending.value.ended_before
+    with pytest.raises(type(ending.value)) as caught:
+        second(box)
+    error = caught.value
+    assert error.ran is False
+    assert error.ended_before
+    assert str(error).splitlines()[0] == str(ending.value).splitlines()[0]
+    assert "did not run: the sandbox had ended before" in str(error)
+    assert "had started" not in str(error)
+    assert ending.value.ran  # its own error stays as it is
+    return error
+
+
+ASKED = {
+    "call": lambda box: box.call(dying.act, "nothing"),
+    "submit": lambda box: box.submit(dying.act, "nothing"),
+    "run": lambda box: box.run(["ls"]),
+    "popen": lambda box: box.popen(["ls"]),
+    "put": lambda box: box.put("x", b""),
+    "get": lambda box: box.get("x"),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_what_is_asked_of_a_sandbox_that_has_ended_does_not_run(asked):
+    with sandbox(idle_timeout=IDLE) as box:
+        error = after_the_end(box, lambda box: box.call(dying.act, "leave", 3), ASKED[asked])
+    assert error.exit_code == 3
+
+
+def test_what_is_asked_of_a_sandbox_whose_time_was_over_does_not_run():
+    with sandbox(idle_timeout=IDLE, timeout=0.5) as box:
+        error = after_the_end(box, lambda box: box.call(dying.act, "stay"), ASKED["run"])
+    assert type(error) is TimedOut
+
+
+def test_a_task_asks_a_sandbox_that_has_ended():
+    async def main():
+        async with sandbox(idle_timeout=IDLE) as box:
+            with pytest.raises(Crashed):
+                await box.call_async(dying.act, "leave", 3)
+            await box.call_async(dying.act, "nothing")
+
+    with pytest.raises(Crashed) as caught:
+        asyncio.run(main())
+    assert (caught.value.ran, caught.value.ended_before) == (False, True)
+
+
+def test_a_sandbox_that_dies_between_two_calls():
+    with sandbox(idle_timeout=IDLE) as box:
+        assert box.call(dying.act, "leave_later", 3) == "alive"
+        wait_for(lambda: not isolates(), "the isolate to end")
+        with pytest.raises(Crashed) as caught:
+            box.call(dying.act, "nothing")
+    assert (caught.value.exit_code, caught.value.ran, caught.value.ended_before) == (3, False, True)
+
+
+def test_a_sandbox_that_code_of_the_caller_ended():
+    def items():
+        yield 1
+        raise ValueError("mine")
+
+    with sandbox(idle_timeout=IDLE) as box:
+        with pytest.raises(ValueError, match="mine"):
+            box.call(sum, items())
+        with pytest.raises(PolicyError, match="an earlier call has ended it: ValueError: mine") as caught:
+            box.call(dying.act, "nothing")
+    assert caught.value.ran is False
 
 
 # --- the report ------------------------------------------------------------------------------------------------------

@@ -98,6 +98,23 @@ def test_builtin_bases() -> None:
     assert RemoteError("T", "m", notes=("a", "b")).__notes__ == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["SystemExit", "KeyboardInterrupt", "StopIteration", "asyncio.exceptions.CancelledError", "isolate_fn.errors.TimedOut"],
+)
+def test_what_never_arrives_as_itself_is_not_to_be_named_in_raises(name: str) -> None:
+    error = RemoteError(name, "")
+    assert "raises=" not in error.remedy
+    assert "catch it inside" in str(error)
+    assert pickle.loads(pickle.dumps(error)).remedy == error.remedy
+
+
+def test_what_may_arrive_as_itself_is_to_be_named_in_raises() -> None:
+    assert "raises=(...)" in RemoteError("m.E", "").remedy
+    assert "module level" not in RemoteError("m.E", "").remedy
+    assert "module level" in RemoteError("m.f.<locals>.E", "").remedy
+
+
 def test_every_class_is_exported_and_drawn() -> None:
     """`__all__` and the tree in the module's docstring are complete."""
     defined = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from isolate_fn import host, isolated
 
@@ -19,6 +20,19 @@ class Point:
 
     x: int
     y: int = 0
+
+
+class Pair(NamedTuple):
+    """Another one."""
+
+    left: object
+    right: int
+
+
+class Colour(enum.Enum):
+    """Another one."""
+
+    RED = 1
 
 
 class OwnError(Exception):
@@ -302,6 +316,22 @@ async def async_total(items: AsyncIterator[int]) -> AsyncIterator[int]:
 def ask(name: str, *args: Any, **kwargs: Any) -> Any:
     """Call a host function."""
     return getattr(host, name)(*args, **kwargs)
+
+
+def take_and_ask(name: str) -> int:
+    """Use memory and processor time, then a host function twice."""
+    kept = b"x" * (50 << 20)
+    until = time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+    ask(name)
+    ask(name)
+    return len(kept)
+
+
+def attributes(name: str) -> list[str]:
+    """Return the names of what is in an object that a host function returns."""
+    return sorted(vars(ask(name)))
 
 
 def ask_often(name: str, times: int) -> list[Any]:

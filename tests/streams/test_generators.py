@@ -146,6 +146,24 @@ def test_there_is_no_one_value_to_wait_for(made):
         pool.submit(produce.numbers, 3).result()
 
 
+@pytest.mark.parametrize("function", [produce.numbers, produce.ticks], ids=["plain", "async"])
+def test_there_is_no_one_value_to_submit(made, function):
+    isolated = made(function)
+    with pytest.raises(Unsupported, match="iterate over its call"):
+        isolated.submit(3)
+    for options in ({}, {"chunksize": 2}):
+        with pytest.raises(Unsupported, match="iterate over its call"):
+            isolated.map([1, 2, 3], **options)
+
+
+def test_there_is_no_one_value_of_a_method_to_submit():
+    for method in (produce.Tool(10).above, produce.Tool.named, produce.Tool.static):
+        with pytest.raises(Unsupported, match="iterate over its call"):
+            method.submit(3)
+        with pytest.raises(Unsupported, match="iterate over its call"):
+            method.map([1, 2, 3])
+
+
 def test_a_function_that_returns_a_generator_is_told_to_return_a_list(made):
     with pytest.raises(ResultRejected, match="generator"):
         made(_returns_one)()

@@ -10,12 +10,13 @@ import pickle
 import sys
 import threading
 import time
+from typing import Any
 
 import produce
 import pytest
 
 import isolate_fn
-from isolate_fn import Host, Limits, Policy, isolated, sandbox
+from isolate_fn import Host, Limits, Policy, isolated, ro, sandbox
 from isolate_fn._api.prepare import prepare
 from isolate_fn.errors import LimitExceeded, PolicyError, TimedOut
 
@@ -148,8 +149,89 @@ class Local:
     value: int
 
 
-def test_a_result_of_a_class_that_can_be_imported_inside(made):
-    assert made(produce.fate, expose={"get": lambda: produce.Point(1)})("get") == ("returned", "Point(x=1, y=0)")
+def point() -> produce.Point:
+    made = produce.Point(1)
+    made.secret = "s3cret"  # no field
+    return made
+
+
+def points() -> dict[str, list[produce.Point | produce.Pair | produce.Colour]]:
+    return {"all": [point(), produce.Pair(point(), 2), produce.Colour.RED]}
+
+
+def conf() -> dict[str, Any]:
+    return {"nested": [produce.Point("s3cret")]}
+
+
+def test_results_of_classes_that_the_annotation_names_arrive_by_their_fields(made):
+    expose = {"get": point, "all": points}
+    assert made(produce.fate, expose=expose)("get") == ("returned", "Point(x=1, y=0)")
+    shown = "{'all': [Point(x=1, y=0), Pair(left=Point(x=1, y=0), right=2), <Colour.RED: 1>]}"
+    assert made(produce.fate, expose=expose)("all") == ("returned", shown)
+    assert made(produce.attributes, expose=expose)("get") == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    "get",
+    [
+        conf,
+        lambda: produce.Point("s3cret"),
+        lambda: [produce.Pair("s3cret", 0)],
+        lambda: produce.Colour.RED,
+        lambda: ro("/etc/s3cret"),
+        lambda: ValueError("s3cret"),
+        lambda: {"port": Local("s3cret")},
+    ],
+)
+def test_results_of_classes_that_nobody_named_do_not_go_in(made, get):
+    kind, text = made(produce.fate, expose={"get": get})("get")
+    assert kind == "TypeError"
+    assert "host.get() returned what does not go into an isolate: " in text
+    assert "s3cret" not in text
+
+
+def test_the_refusal_of_a_class_says_what_to_write(made):
+    _, text = made(produce.fate, expose={"get": conf})("get")
+    assert "produce:Point; name it in the return annotation, as '-> Point'" in text
+
+
+def test_a_result_of_a_class_of_the_main_program(script):
+    printed = script(
+        """
+        import dataclasses
+
+        from isolate_fn import isolated
+        from produce import fate
+
+        @dataclasses.dataclass
+        class Conf:
+            password: str
+
+        def conf() -> Conf:
+            return Conf("s3cret")
+
+        if __name__ == "__main__":
+            print(*isolated(expose={"conf": conf})(fate)("conf"))
+        """
+    )
+    assert printed.startswith("TypeError host.conf() returned what does not go into an isolate: __main__:Conf; define it in")
+
+
+def test_a_result_of_a_class_that_is_not_in_the_isolate(made):
+    """The caller has changed the module since, for example."""
+    kind = dataclasses.dataclass(type("Late", (), {"__annotations__": {"x": int}, "__module__": "produce"}))
+
+    def late():
+        return kind(1)
+
+    late.__annotations__["return"] = kind
+    produce.Late = kind
+    try:
+        told = made(produce.fate, expose={"late": late})("late")
+    finally:
+        del produce.Late
+    assert told[0] == "TypeError"
+    assert "what host.late() returned is of a class that is not here" in told[1]
 
 
 # --- exceptions ------------------------------------------------------------------------------------------------------------
@@ -246,6 +328,36 @@ def test_arguments_have_the_limit_of_a_result(made):
     with pytest.raises(LimitExceeded) as caught:
         ask("size", b"x" * (2 << 20))
     assert caught.value.limit == "result"
+
+
+async def a_moment():
+    await asyncio.sleep(600)
+
+
+def used_until(error):
+    """Check that a report tells what was used, and of the call."""
+    assert error.limit.startswith("expose[")
+    assert error.report.peak_memory > 50 << 20
+    assert error.report.cpu_seconds > 0.2
+    assert error.report.stages["call"] > 0.2
+
+
+def test_a_limit_is_told_with_what_was_used_until_then(made):
+    with pytest.raises(LimitExceeded) as caught:
+        made(produce.take_and_ask, expose={"once": Host(bool, calls=1)})("once")
+    used_until(caught.value)
+
+
+def test_a_limit_in_a_sandbox_is_told_with_what_was_used_until_then():
+    with sandbox(expose={"once": Host(bool, calls=1)}) as box, pytest.raises(LimitExceeded) as caught:
+        box.call(produce.take_and_ask, "once")
+    used_until(caught.value)
+
+
+def test_a_limit_of_an_awaited_one_is_told_with_what_was_used_until_then(made):
+    with pytest.raises(LimitExceeded) as caught:
+        asyncio.run(made(produce.take_and_ask, expose={"slow": Host(a_moment, seconds=0.1)}).call_async("slow"))
+    used_until(caught.value)
 
 
 # --- awaited ---------------------------------------------------------------------------------------------------------------
