@@ -167,6 +167,12 @@ def code_reason(source: ResolvedSource, importable: Sequence[CodeRoot]) -> str:
     return reason
 
 
+def writable_instead(order: MountOrder) -> str:
+    """Return which word makes writable what a granted mount shows read-only, and in place of which."""
+    inside = "" if order.source == order.destination else f", {order.destination!r}"
+    return f"in place of {order.origin.partition(' ')[2]}: rw({order.source!r}{inside})"
+
+
 def is_within(path: str, directory: str) -> bool:
     """Tell whether a normalised path lies strictly below a directory."""
     return path != directory and path.startswith("/" if directory == "/" else f"{directory}/")
