@@ -16,7 +16,7 @@ from isolate_fn._runtime import cgroup, lifetime
 from isolate_fn._runtime.discover import RuntimeView, discover_runtime, runtime_key
 from isolate_fn._runtime.prepared import Prepared, SpawnerKey
 from isolate_fn._runtime.report import Enforcement
-from isolate_fn._runtime.sources import check_mount_points, resolve_sources
+from isolate_fn._runtime.sources import resolve_sources, settle_mount_points
 from isolate_fn._sys.features import PRETEND, Features, is_filtered, probe
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.tokens import HostNetwork
@@ -127,7 +127,7 @@ def _prepared(
     )
     engine = choose_engine(policy, features, tools=tools)
     if engine == "namespaces":
-        check_mount_points(mounts)
+        mounts = settle_mount_points(mounts)
     around = Surroundings(view.sys_path, view.editable, (view.prefix, view.exec_prefix), view.interpreter)
     compiled = compile_plan(policy, features, mounts, around, tools=tools, removed=removed)
     if engine == "landlock":

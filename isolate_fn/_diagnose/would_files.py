@@ -13,6 +13,7 @@ from typing import NamedTuple
 from isolate_fn._diagnose.answers import Answer
 from isolate_fn._diagnose.inside import EXECUTE, READ, WRITE, Spot
 from isolate_fn._diagnose.scene import Scene
+from isolate_fn._plan.mounts import writable_instead
 from isolate_fn._sys.landlock_constants import AccessFS
 from isolate_fn.errors import PolicyError
 
@@ -236,9 +237,7 @@ def _writable_fix(spot: Spot) -> str:
         return "write to the working directory or tempfile.gettempdir()"
     if spot.order is None or not spot.order.granted or spot.order.kind != "bind":
         return "write to /tmp or the working directory: the runtime is never writable"
-    origin = spot.order.origin.partition(" ")
-    inside = "" if spot.order.source == spot.order.destination else f", {spot.order.destination!r}"
-    return f"in place of {origin[2]}: rw({spot.order.source!r}{inside})"
+    return writable_instead(spot.order)
 
 
 def _home(spot: Spot) -> str:

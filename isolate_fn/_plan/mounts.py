@@ -62,6 +62,8 @@ def compile_mounts(
 ) -> tuple[MountOrder, ...]:
     """Return all mount orders, the runtime's first, then the user's in the order given.
 
+    A mount point behind a symbolic link of the runtime (``/bin``) is moved to where that leads, so that both paths show it.
+
     Args:
         policy: whose ``mounts`` to compile.
         view_orders: the runtime's orders; one that the user's mount replaces by the same thing is left out.
@@ -72,20 +74,23 @@ def compile_mounts(
 
     Raises:
         PolicyError: a writable mount reaches code of the parent.
-        ConflictingRules: a mount hides a part of the runtime, or would have to be written into a mount.
+        ConflictingRules: a mount hides a part of the runtime or an earlier mount, or would have to be written into one.
     """
     runtime = list(view_orders)
     granted: list[MountOrder] = []
-    links = {order.destination: order.source for order in view_orders if order.kind == "symlink"}
     for index, (mount, source) in enumerate(zip(policy.mounts, resolved_sources, strict=True)):
         if mount.source and source is None:
             continue
         if source is not None and mount.word == "rw" and not mount.allow_code:
             refuse_code(f"mounts[{index}]", mount, source, importable)
-        order = _order(index, mount, source)
-        place = through_links(order.destination, links)
-        _refuse_writing_into(index, mount, place, [*runtime, *granted])
-        runtime = [kept for kept in runtime if not _replaces(index, mount, order, place, kept)]
+        # Of those that are left: a mount in the place of a link has no link behind it.
+        links = {kept.destination: kept.source for kept in runtime if kept.kind == "symlink"}
+        order = _order(index, mount, source, through_links(mount.destination, links))
+        if any(order._replace(origin=earlier.origin) == earlier for earlier in granted):
+            continue  # /bin/sh and /usr/bin/sh
+        _refuse_hiding(index, mount, order, granted)
+        _refuse_writing_into(index, mount, order, [*runtime, *granted])
+        runtime = [kept for kept in runtime if not _replaces(index, mount, order, kept)]
         granted.append(order)
     return (*runtime, *granted)
 
@@ -109,12 +114,12 @@ def through_links(path: str, links: Mapping[str, str]) -> str:
     return place or "/"
 
 
-def _order(index: int, mount: Mount, source: ResolvedSource | None) -> MountOrder:
+def _order(index: int, mount: Mount, source: ResolvedSource | None, place: str) -> MountOrder:
     origin = f"mounts[{index}] {mount!r}"
     if source is None:
         return MountOrder(
             mount.word,  # tmpfs, file and symlink are called the same among the orders
-            mount.destination,
+            place,
             mount.target,
             read_only=mount.word != "tmpfs",
             noexec=mount.noexec,
@@ -125,7 +130,7 @@ def _order(index: int, mount: Mount, source: ResolvedSource | None) -> MountOrde
         )
     return MountOrder(
         "device" if mount.word == "dev" else "bind",
-        mount.destination,
+        place,
         source.path,
         read_only=mount.word == "ro",
         noexec=mount.noexec or mount.word == "dev",
@@ -162,34 +167,51 @@ def code_reason(source: ResolvedSource, importable: Sequence[CodeRoot]) -> str:
     return reason
 
 
+def writable_instead(order: MountOrder) -> str:
+    """Return which word makes writable what a granted mount shows read-only, and in place of which."""
+    inside = "" if order.source == order.destination else f", {order.destination!r}"
+    return f"in place of {order.origin.partition(' ')[2]}: rw({order.source!r}{inside})"
+
+
 def is_within(path: str, directory: str) -> bool:
     """Tell whether a normalised path lies strictly below a directory."""
     return path != directory and path.startswith("/" if directory == "/" else f"{directory}/")
 
 
-def _refuse_writing_into(index: int, mount: Mount, place: str, earlier: Sequence[MountOrder]) -> None:
+def _refuse_hiding(index: int, mount: Mount, order: MountOrder, earlier: Sequence[MountOrder]) -> None:
+    """Refuse what `isolate_fn.policy.conflicts` refuses of paths as written, where only a link shows that they meet."""
+    for other in earlier:
+        if order.destination != other.destination and not is_within(other.destination, order.destination):
+            continue
+        same = order.destination == other.destination
+        problem = f"{mount!r} {'has the same place inside as' if same else 'would hide'} {other.origin}"
+        remedy = "keep one of them, or give one another dst" if same else "put the outer mount first, then the inner one"
+        raise ConflictingRules(f"mounts[{index}]", f"{problem}: {order.destination!r}", remedy, (repr(mount), other.origin))
+
+
+def _refuse_writing_into(index: int, mount: Mount, inner: MountOrder, earlier: Sequence[MountOrder]) -> None:
     """Refuse a file or link in a mount: it cannot be read-only, and a writable one is the host's own."""
     if mount.word not in ("file", "symlink"):
         return
     for order in earlier:
-        if order.kind == "bind" and is_within(place, order.destination):
+        if order.kind == "bind" and is_within(inner.destination, order.destination):
             sets = (repr(mount), order.origin)
             problem = f"{mount!r} would have to be written into {order.origin}"
             raise ConflictingRules(f"mounts[{index}]", problem, "give it a dst that lies in no mount", sets)
 
 
-def _replaces(index: int, mount: Mount, order: MountOrder, place: str, other: MountOrder) -> bool:
+def _replaces(index: int, mount: Mount, order: MountOrder, other: MountOrder) -> bool:
     """Tell whether the user's mount takes the place of a runtime order, which is then left out.
 
     Raises:
         ConflictingRules: it would show something else there.
     """
-    if other.destination not in (place, order.destination) and not is_within(other.destination, place):
+    if other.destination != order.destination and not is_within(other.destination, order.destination):
         return False
     if other.kind not in ("bind", "copy"):
         # A synthetic file or a link of the runtime: whoever mounts /etc or /etc/hosts wants theirs.
         return True
-    same = order.source + other.destination.removeprefix(place)
+    same = order.source + other.destination.removeprefix(order.destination)
     if order.kind == "bind" and same == other.source and not mount.noexec:
         return True
     problem = f"{mount!r} would hide {other.origin} at {other.destination!r}, without which Python cannot run"

@@ -42,7 +42,9 @@ def explain(error: BaseException, isolate: Isolate, prepared: Prepared) -> None:
         return
     isolate.hear_all()
     absent: list[Denial] = []
-    if _may_be_about_a_file(error):
+    from isolate_fn._runtime.chain import chain
+
+    if any(map(_may_be_about_a_file, chain(error))):
         from isolate_fn._runtime.missing import missing
 
         absent = missing(error, prepared)

@@ -1,9 +1,9 @@
 """What an exception of isolated code says is missing, looked for outside: it is there, and only not mounted?
 
 Done by the caller, after the call, for exceptions alone, so that calls that end well pay nothing. The exception is the
-isolate's word. A path in it is looked at (lstat(2), nothing is opened) and shown to whoever reads the caller's errors;
-the isolate never learns the answer. A path that looks like a secret, or leads to one, or to a directory that holds too
-much of everything, is named, and no option that would grant it.
+isolate's word. A path in it is looked at (lstat(2), and for what was to be written the names in a directory; no file is
+opened) and shown to whoever reads the caller's errors; the isolate never learns the answer. A path that looks like a
+secret, or leads to one, or to a directory that holds too much of everything, is named, and no option that would grant it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ import stat
 import sys
 from collections.abc import Iterator
 
-from isolate_fn._plan.mounts import is_within
+from isolate_fn._plan.mounts import ResolvedSource, code_reason, is_within, writable_instead
+from isolate_fn._plan.orders import MountOrder
 from isolate_fn._plan.sensitive import by_name, is_broad
+from isolate_fn._runtime.chain import chain, part_of, stack_of, writes
 from isolate_fn._runtime.report import Denial
+from isolate_fn._runtime.sources import code_of, code_roots
 from isolate_fn._sys import constants as k
 from isolate_fn._transport.text import visible
 
@@ -25,10 +28,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from isolate_fn._runtime.prepared import Prepared
 
+_INSTEAD = "in place of "
 _SHOWS_ABSENCE = (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EROFS)
-_MOST_PATH, _MOST_LINKS = 1024, 8
+_MOST_PATH = 1024
 _KERNELS = ("/proc", "/sys")
-_PASSING = ("/var/tmp", "/var/cache", "/run", "/var/run", "/dev/shm", "/tmp")
+_TEMPORARY = ("/var/tmp", "/dev/shm", "/tmp")
+_PASSING = (*_TEMPORARY, "/var/cache", "/run", "/var/run")
 _CERTIFICATES = ("/etc/ssl/certs", "/etc/ssl/cert.pem", "/usr/share/ca-certificates", "/etc/pki/tls/certs", "/etc/pki/ca-trust")
 _FONTS = ("/usr/share/fonts", "/usr/local/share/fonts")
 _LOCALES = ("/usr/lib/locale", "/usr/share/locale")
@@ -47,35 +52,30 @@ def missing(error: BaseException, prepared: Prepared) -> list[Denial]:
     """
     seen = _Seen(prepared)
     found: list[Denial] = []
-    for each in _chain(error):
-        for path, fix in _wanted(each, seen):
-            place = _location(error)
-            denial = Denial(syscall="open", path=visible(path, _MOST_PATH), errno=seen.answer, location=place, fix=fix)
+    stack = stack_of(error)
+    for each in chain(error):
+        part = part_of(stack, _text(each), outermost=each is error)
+        for path, fix in _wanted(each, part, seen):
+            place = _location(part) or _location(stack)
+            code = errno.EROFS if fix.startswith(_INSTEAD) and seen.mounts else seen.answer
+            denial = Denial(syscall="open", path=visible(path, _MOST_PATH), errno=code, location=place, fix=fix)
             if denial.path not in [known.path for known in found]:
                 found.append(denial)
     return found
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    link: BaseException | None = error
-    for _ in range(_MOST_LINKS):
-        if link is None:
-            return
-        yield link
-        link = link.__context__
-
-
-def _wanted(error: BaseException, seen: _Seen) -> Iterator[tuple[str, str]]:
-    """Yield path and fix of what one exception may be about."""
+def _wanted(error: BaseException, part: str, seen: _Seen) -> Iterator[tuple[str, str]]:
+    """Yield path and fix of what one exception, with its part of the traceback, may be about."""
     if isinstance(error, ImportError):
         yield from _module(error.name, seen)
     elif isinstance(error, OSError) and error.errno in _SHOWS_ABSENCE and error.filename is not None:
-        yield from _file(error.filename, seen)
+        yield from _file(error.filename, seen, changes=error.errno == errno.EROFS or writes(part))
     elif _kind(error).endswith("gaierror"):
         if seen.own_network:
             yield "/etc/resolv.conf", "network=True"
     else:
-        places = tuple(each for each in _places(error, seen.environment) if os.path.lexists(each) and not seen.inside(each))
+        places = _places(error, part, seen.environment)
+        places = tuple(each for each in places if os.path.lexists(each) and not seen.inside(each))
         outer = [each for each in places if not any(is_within(each, above) for above in places)]
         if outer:
             yield outer[0], _mounts(*map(_ro, outer))
@@ -101,7 +101,14 @@ def _module(name: object, seen: _Seen) -> Iterator[tuple[str, str]]:
         yield places[0], "" if any(map(_is_withheld, places)) else _mounts(*map(_ro, places))
 
 
-def _file(name: object, seen: _Seen) -> Iterator[tuple[str, str]]:
+def _file(name: object, seen: _Seen, *, changes: bool) -> Iterator[tuple[str, str]]:
+    """Yield a file that an exception names.
+
+    Args:
+        name: as it does.
+        seen: by the isolate.
+        changes: it was to be written or made, as far as can be told.
+    """
     text = os.fsdecode(name) if isinstance(name, (str, bytes)) else ""
     if not text or len(text) > _MOST_PATH or not _possible(text):
         return
@@ -109,18 +116,39 @@ def _file(name: object, seen: _Seen) -> Iterator[tuple[str, str]]:
         return  # of a directory that nobody else sees
     path = os.path.normpath(os.path.join(seen.cwd, text))
     outside = path if text.startswith("/") else os.path.abspath(text)
-    if path in ("/", *_KERNELS) or any(is_within(path, each) for each in _KERNELS) or seen.inside(path):
+    if path in ("/", *_KERNELS) or any(is_within(path, each) for each in _KERNELS):
+        return
+    if seen.inside(path):
+        yield from _read_only(path, seen) if changes else ()
         return
     state = _state(outside)
     if state is not None and (text.startswith("/") or path != outside):
-        if _is_withheld(outside):
+        inside = "" if path == outside else f", {_quoted(path)}"
+        if _is_withheld(outside) or (changes and _is_code(outside)):
             yield outside, ""
         elif stat.S_ISCHR(state):
             yield outside, _mounts(f"dev({_quoted(outside)})")
         else:
-            yield outside, _mounts(_ro(outside) if path == outside else f"ro({_quoted(outside)}, {_quoted(path)})")
-    elif state is None and seen.mounts and text.startswith("/") and not by_name(path):
-        yield from _directory_of(path, seen)
+            yield outside, _mounts(f"{'rw' if changes else 'ro'}({_quoted(outside)}{inside})")
+    elif state is None and text.startswith("/") and not by_name(path):
+        yield from _directory_of(path, seen, changes=changes)
+
+
+def _read_only(path: str, seen: _Seen) -> Iterator[tuple[str, str]]:
+    """Yield what was to be written below a granted mount that is read-only; nothing else that is shown is ever writable."""
+    order = seen.grant_of(path)
+    if order is None or order.kind != "bind" or not order.read_only:
+        return
+    real = order.source + path.removeprefix(order.destination)
+    if not (_is_withheld(real) or _is_withheld(order.source) or _is_code(order.source)):
+        yield path, writable_instead(order)
+
+
+def _is_code(path: str) -> bool:
+    """Tell whether `rw` of a path would be refused, because this program may run what is written there."""
+    real = os.path.realpath(path)
+    kind = "directory" if os.path.isdir(real) else "file"
+    return bool(code_reason(ResolvedSource(real, kind, code_of(real, kind)), code_roots()))
 
 
 def _is_withheld(path: str) -> bool:
@@ -137,26 +165,31 @@ def _possible(path: str) -> bool:
         return False
 
 
-def _directory_of(path: str, seen: _Seen) -> Iterator[tuple[str, str]]:
-    """A file that is nowhere may be one to be made, where that is usual: anywhere else it is only missing."""
+def _directory_of(path: str, seen: _Seen, *, changes: bool) -> Iterator[tuple[str, str]]:
+    """A file that is nowhere may be one to be made, where that is usual or was tried: anywhere else it is only missing."""
     above = os.path.dirname(path)
     state = _state(above)
     if state is None or not stat.S_ISDIR(state) or seen.inside(above) or by_name(above):
         return
-    if any(above == each or is_within(above, each) for each in _PASSING):
-        yield above, _mounts(f"tmpfs({_quoted(above)})")
+    theirs = changes and any(is_within(above, each) for each in _TEMPORARY)  # somebody made it outside, to find things there
+    if any(above == each or is_within(above, each) for each in _PASSING) and not theirs:
+        if seen.mounts:  # without, there are no such places but the private directory
+            yield above, _mounts(f"tmpfs({_quoted(above)})")
+    elif changes and not _is_withheld(above):
+        yield above, "" if _is_code(above) else _mounts(f"rw({_quoted(above)})")
 
 
-def _places(error: BaseException, environment: dict[str, str]) -> tuple[str, ...]:
+def _places(error: BaseException, part: str, environment: dict[str, str]) -> tuple[str, ...]:
     """Return places of the system that an exception without a path is about, known by its class and text.
 
     Args:
         error: it.
+        part: of the traceback.
         environment: variables inside.
     """
     kind = _kind(error)
-    text, stack = _text(error), _stack(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text or (isinstance(error, OSError) and "load_verify_locations" in stack):
+    text = _text(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text or (isinstance(error, OSError) and "load_verify_locations" in part):
         import ssl
 
         own = ssl.get_default_verify_paths()
@@ -198,6 +231,7 @@ class _Seen:
         self.cwd = plan.cwd
         self.environment = dict(prepared.spawner.environment)
         self.own_network = bool(plan.namespaces & k.CLONE_NEWNET)
+        self._granted = [order for order in plan.mounts if order.granted]
         self._shown = [order.destination for order in plan.mounts if order.kind in ("bind", "copy", "file", "device")]
 
     def inside(self, path: str) -> bool:
@@ -209,6 +243,11 @@ class _Seen:
             for shown in self._shown
         )
 
+    def grant_of(self, path: str) -> MountOrder | None:
+        """Return the granted mount that a path lies in, of several the innermost."""
+        around = [each for each in self._granted if path == each.destination or is_within(path, each.destination)]
+        return max(around, key=lambda order: len(order.destination), default=None)
+
 
 def _state(path: str) -> int | None:
     try:
@@ -217,17 +256,8 @@ def _state(path: str) -> int | None:
         return None
 
 
-def _stack(error: BaseException) -> str:
-    """Return the isolate's traceback."""
-    if error.__cause__ is not None:
-        return str(error.__cause__)
-    traceback: object = getattr(error, "traceback", None)
-    return traceback if isinstance(traceback, str) else ""
-
-
-def _location(error: BaseException) -> str | None:
-    """Return the innermost line of the user's that the isolate's traceback names."""
-    text = _stack(error)
+def _location(text: str) -> str | None:
+    """Return the innermost line of the user's that a traceback of the isolate's names."""
     lines = [(visible(file, 300), line) for file, line in _LINE.findall(text[: 1 << 16])]
     own = [each for each in lines if not each[0].startswith(_INNER) or "site-packages" in each[0]]
     return ":".join((own or lines)[-1]) if lines else None

@@ -36,6 +36,9 @@ class Enforcement:
     differences: tuple[str, ...] = ()
 
 
+_WITHHELD = "it may hold secrets, or code that this program runs, so mount it only if the function is meant to have that"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Denial:
     """One thing that was denied, and what would have permitted it. Text in it is the isolate's word, made safe to print.
@@ -51,8 +54,8 @@ class Denial:
         count: how often; exact up to 64, from then on at least half of the truth.
         location: ``"file:line"`` of the code that made it, None where there is no Python code or it could not be read.
         stack: more of that, the innermost frame first.
-        fix: options that would permit it, as written in a policy; a list among them is to be added to the policy's. Empty
-            where no option permits it.
+        fix: options that would permit it, as written in a policy; a list among them is to be added to the policy's. What has
+            to take the place of something in it is written ``in place of A: B``. Empty where no option permits it.
     """
 
     syscall: str
@@ -72,16 +75,23 @@ class Denial:
 
         times = f", {self.count} times" if self.count > 1 else ""
         place = f" at {self.location}" if self.location else " by a program" if self.program else ""
-        remedy = f"add {self.fix}" if self.fix else "no option permits it"
+        instead = self.fix.startswith("in place of ")
+        remedy = self.fix if instead else f"add {self.fix}" if self.fix else "no option permits it"
         if self.syscall == "open" and self.errno and not self.args:
-            remedy = remedy if self.fix else "it may hold secrets, so mount it only if the function is meant to have them"
-            denied = errorcode.get(self.errno) == "EACCES"
-            what = "is denied to the isolate" if denied else "exists outside, but not in the isolate"
-            return f"{self.path!r} {what}{place}; {remedy}"
+            return f"{self.path!r} {self._absence()}{place}; {remedy if self.fix else _WITHHELD}"
         if self.syscall == "others":
             return f"further system calls were denied{times}"
         answer = errorcode.get(self.errno, str(self.errno))
         return f"{self.syscall}({', '.join(self.args)}) was denied with {answer}{place}{times}; {remedy}"
+
+    def _absence(self) -> str:
+        """Say of a file in what way it is not there, and of a writable mount what that means."""
+        from errno import EACCES, EROFS
+
+        words = {EACCES: "is denied to the isolate", EROFS: "is read-only in the isolate"}
+        what = words.get(self.errno, "exists outside, but not in the isolate")
+        writable = self.fix.startswith("mounts=[rw(") or (self.fix.startswith("in place of ") and ": rw(" in self.fix)
+        return f"{what} (rw lets it change the host's own)" if writable else what
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,37 +61,51 @@ def resolve_sources(policy: Policy) -> Resolution:
     return Resolution(tuple(sources), importable, tuple(warnings), tuple(dropped))
 
 
-def check_mount_points(orders: Sequence[MountOrder]) -> None:
-    """Check that the user's mounts inside other mounts find their mount point there.
+def settle_mount_points(orders: Sequence[MountOrder]) -> tuple[MountOrder, ...]:
+    """Return the orders, the user's mounts inside other mounts at the mount points that they find there.
 
-    It cannot be made: a read-only mount allows it not, and a writable one would get it outside as well.
+    None can be made: a read-only mount allows it not, and a writable one would get it outside as well. Symbolic links of
+    the system (``/usr/bin/sh``) are followed, as the kernel would; others not.
 
     Raises:
-        PolicyError: a mount point is missing, lies behind a symbolic link, or is a directory where a file is needed or the
-            other way round.
+        PolicyError: a mount point is missing, lies behind a symbolic link of a granted mount, or is a directory where a file
+            is needed or the other way round.
     """
-    for index, order in enumerate(orders):
-        if not order.granted or order.kind not in ("bind", "tmpfs", "device"):
-            continue
-        outer = _innermost(order.destination, orders[:index])
-        if outer is None or outer.kind != "bind":
-            continue
-        place = outer.source + order.destination.removeprefix(outer.destination)
-        wanted = order.kind == "tmpfs" or (order.kind == "bind" and order.is_directory)
-        kind = "directory" if wanted else "file"
-        if outer.granted and os.path.realpath(place) != place:  # nobody follows it there, see trees.place
-            raise PolicyError(
-                order.origin.partition(" ")[0],
-                f"{order.origin.partition(' ')[2]} lies in {outer.origin}, where a symbolic link is on the way to {place!r}",
-                # Not what it leads to: who could write there may have made it.
-                f"put a {kind} where the link is, or leave this mount out where the other shows what you need",
-            )
-        if not os.path.exists(place) or os.path.isdir(place) != wanted:
-            raise PolicyError(
-                order.origin.partition(" ")[0],
-                f"{order.origin.partition(' ')[2]} lies in {outer.origin}, where no {kind} {place!r} exists",
-                f"make {place!r} before, or use another dst",
-            )
+    settled: list[MountOrder] = []
+    for order in orders:
+        inner = order.granted and order.kind in ("bind", "tmpfs", "device")
+        settled.append(_settled(order, settled) if inner else order)
+    return tuple(settled)
+
+
+def _settled(order: MountOrder, earlier: Sequence[MountOrder]) -> MountOrder:
+    outer = _innermost(order.destination, earlier)
+    if outer is None or outer.kind != "bind":
+        return order
+    place = outer.source + order.destination.removeprefix(outer.destination)
+    wanted = order.kind == "tmpfs" or (order.kind == "bind" and order.is_directory)
+    kind = "directory" if wanted else "file"
+    real = os.path.realpath(place)
+    if real != place and (outer.granted or not _is_as_outside(real, earlier)):  # nobody follows it there, see trees.place
+        raise PolicyError(
+            order.origin.partition(" ")[0],
+            f"{order.origin.partition(' ')[2]} lies in {outer.origin}, where a symbolic link is on the way to {place!r}",
+            # Not what it leads to: who could write there may have made it.
+            f"put a {kind} where the link is, or leave this mount out where the other shows what you need",
+        )
+    if not os.path.exists(place) or os.path.isdir(place) != wanted:
+        raise PolicyError(
+            order.origin.partition(" ")[0],
+            f"{order.origin.partition(' ')[2]} lies in {outer.origin}, where no {kind} {place!r} exists",
+            f"make {place!r} before, or use another dst",
+        )
+    return order if real == place else order._replace(destination=real)
+
+
+def _is_as_outside(path: str, orders: Sequence[MountOrder]) -> bool:
+    """Tell whether the runtime shows a path inside at its own place."""
+    around = _innermost(path, orders)
+    return around is not None and around.kind == "bind" and not around.granted and around.source == around.destination
 
 
 def code_roots() -> tuple[CodeRoot, ...]:

@@ -161,6 +161,23 @@ def test_mounts_are_made_in_the_order_given(data: Path, tmp_path: Path) -> None:
         read("/in/sub/note.txt", mounts=[ro(other, "/in/sub"), ro(data, "/in")])
 
 
+@pytest.mark.skipif(not os.path.islink("/bin"), reason="/bin is no symbolic link on this machine")
+def test_mount_points_behind_links_of_the_system(data: Path) -> None:
+    place = os.path.join("/", os.readlink("/bin"))
+    both = ["/bin/shown", f"{place}/shown"]
+
+    def look(paths: list[str]) -> list[str]:
+        return [open(path).read() for path in paths]
+
+    assert errno_of(look, both) == errno.ENOENT
+    assert inside(look, both, mounts=[ro(data / "note.txt", "/bin/shown")]) == ["hello", "hello"]
+    assert inside(look, both, mounts=[file("/bin/shown", b"made")]) == ["made", "made"]
+    assert inside(os.listdir, f"{place}/t", mounts=[tmpfs("/bin/t")]) == []
+    assert inside(look, ["/bin/shown"], mounts=[tmpfs("/bin"), ro(data / "note.txt", "/bin/shown")]) == ["hello"]
+    with pytest.raises(PolicyError, match="no directory"):  # which would have to be made in the host's own
+        inside(os.listdir, "/lib", mounts=[tmpfs("/lib/there-is-no-such-directory")])
+
+
 def test_tmpfs_is_empty_writable_and_sized() -> None:
     assert errno_of(lambda: open("/scratch/x", "w")) == errno.ENOENT
     write("/scratch/x", mounts=[tmpfs("/scratch")])

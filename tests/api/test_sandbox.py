@@ -323,6 +323,15 @@ def test_programs_see_the_mounts_and_share_files_with_calls(tmp_path: Path) -> N
     assert (tmp_path / "out" / "y").stat().st_uid == os.geteuid()
 
 
+@pytest.mark.parametrize("path", ["/bin/sh", "/usr/bin/sh"])
+def test_a_mount_of_a_program_that_is_there_anyway(path: str) -> None:
+    """On many systems the one is a link to the other, and that one to dash or bash."""
+    if not os.path.exists(path):
+        pytest.skip(f"there is no {path} on this machine")
+    with sandbox(mounts=[ro(path)]) as box:
+        assert box.run([path, "-c", "echo started"], capture_output=True).stdout == b"started\n"
+
+
 def test_what_a_program_leaves_behind_is_killed(shared: Any) -> None:
     result = sh(shared, "(setsid sleep 1000 >/dev/null 2>&1 &) ; sleep 1000 & echo done", capture_output=True)
     assert result.stdout == b"done\n"

@@ -512,7 +512,7 @@ def test_a_mount_point_that_becomes_a_link_is_refused(host, weaken, monkeypatch)
     with pytest.raises(PolicyError, match="a symbolic link is on the way") as told:
         run_without((), native.read, "/usr/lib/mark", mounts=mounts, timeout=50)
     assert "/usr/lib" not in str(told.value)  # the words of whoever planted it
-    monkeypatch.setattr(prepare, "check_mount_points", lambda orders: None)
+    monkeypatch.setattr(prepare, "settle_mount_points", tuple)
     weak = weaken("k.RESOLVE_NO_SYMLINKS = 0")
 
     def look():  # with what is built in: the mount now hides the rest of an interpreter in /usr

@@ -61,6 +61,16 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.skipif(not os.path.islink("/bin"), reason="/bin is no symbolic link on this machine")
+def test_a_mount_behind_a_link_of_the_system() -> None:
+    policy, place = Policy(mounts=[ro("/bin/sh")]), os.path.join("/", os.readlink("/bin"), "sh")
+    assert isolated(policy=policy, prewarm=0)(os.path.exists)(place)
+    for path in ("/bin/sh", place):
+        assert not would(Policy(), "open", path)
+        assert would(policy, "open", path)
+        assert "ro('/bin/sh')" in would(policy, "open", path).reason
+
+
 def file_cases(t: Path) -> list[tuple[Any, ...]]:
     read = [
         f"{t}/ro/a",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from isolate_fn import isolated, ro, sandbox
+from isolate_fn import isolated, ro, rw, sandbox
 from isolate_fn.errors import SyscallDenied
 from isolate_fn.rules import Interpreter, SystemIO, Threads
 
@@ -89,6 +89,35 @@ def test_no_mount_is_proposed_that_this_engine_refuses():
     for path in ("relative", "/tmp/nowhere", "/dev/shm/nowhere"):
         with pytest.raises((FileNotFoundError, PermissionError)) as denied:
             isolated(content)(path)
+        assert not getattr(denied.value, "__notes__", [])
+
+
+def write(path: str) -> int:
+    with open(path, "w") as file:
+        return file.write("written")
+
+
+def test_what_was_to_be_written_is_advised_writable():
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as above:
+        place = Path(above, "out")
+        place.mkdir(mode=0o777)
+        for path in (Path(above), place):
+            path.chmod(0o777)
+        (place / "there").write_text("before")
+        (place / "there").chmod(0o666)
+        for name, mount in (("there", rw(place / "there")), ("new", rw(place))):
+            with pytest.raises(PermissionError) as denied:
+                isolated(write, prewarm=0)(str(place / name))
+            (note,) = denied.value.__notes__
+            assert note.endswith(f'; add mounts=[rw("{mount.source}")]')
+            with pytest.raises(PermissionError) as denied:
+                isolated(write, mounts=[ro(place)], prewarm=0)(str(place / name))
+            (note,) = denied.value.__notes__
+            assert note.endswith(f"; in place of {ro(place)!r}: {rw(place)!r}")
+            assert isolated(write, mounts=[mount], prewarm=0)(str(place / name)) == 7
+    for path in ("/tmp/nowhere", "/dev/shm/nowhere"):  # granting these would grant everybody's
+        with pytest.raises(PermissionError) as denied:
+            isolated(write)(path)
         assert not getattr(denied.value, "__notes__", [])
 
 

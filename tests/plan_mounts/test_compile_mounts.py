@@ -165,6 +165,39 @@ def test_the_same_thing_around_a_runtime_mount_replaces_it() -> None:
     ]
 
 
+def test_a_mount_point_behind_a_link_of_the_runtime_lies_where_that_leads() -> None:
+    found = {"/lib/cc": ResolvedSource("/usr/lib/cc-13", "file")}
+    (order,) = granted(ro("/lib/cc"), found=found)
+    assert (order.source, order.destination) == ("/usr/lib/cc-13", "/usr/lib/cc")
+    assert order.origin == "mounts[0] ro('/lib/cc')"
+
+
+def test_a_mount_in_the_place_of_the_link_has_no_link_behind_it() -> None:
+    assert [order.destination for order in granted(tmpfs("/lib"), ro("/in", "/lib/in"))] == ["/lib", "/lib/in"]
+
+
+def test_one_mount_by_two_paths_is_made_once() -> None:
+    found = {path: ResolvedSource("/usr/lib/cc-13", "file") for path in ("/lib/cc", "/usr/lib/cc")}
+    orders = granted(ro("/lib/cc"), ro("/usr/lib/cc"), found=found)
+    assert [order.origin for order in orders] == ["mounts[0] ro('/lib/cc')"]
+
+
+@pytest.mark.parametrize(
+    ("mounts", "what"),
+    [
+        ((ro("/a", "/lib/x"), ro("/b", "/usr/lib/x")), "has the same place inside as mounts[0]"),
+        ((ro("/a", "/lib/x"), ro("/a", "/usr/lib/x", noexec=True)), "has the same place inside as mounts[0]"),
+        ((ro("/a", "/lib/t/x"), tmpfs("/usr/lib/t")), "would hide mounts[0]"),
+        ((ro("/a", "/usr/lib/t/x"), tmpfs("/lib/t")), "would hide mounts[0]"),
+    ],
+)
+def test_mounts_that_only_a_link_brings_together_are_refused(mounts: tuple[Mount, Mount], what: str) -> None:
+    with pytest.raises(ConflictingRules) as caught:
+        compiled(*mounts)
+    assert caught.value.field == "mounts[1]"
+    assert f"{mounts[1]!r} {what}" in caught.value.problem
+
+
 HIDING = [
     tmpfs("/usr"),
     ro("/elsewhere", "/usr"),

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from isolate_fn._plan.mounts import ResolvedSource, compile_mounts
-from isolate_fn._runtime.sources import check_mount_points, code_roots, resolve_sources
+from isolate_fn._runtime.sources import code_roots, resolve_sources, settle_mount_points
 from isolate_fn.errors import PolicyError
 from isolate_fn.policy import Mount, Policy, dev, overlay, ro, rw, tmpfs
 
@@ -188,7 +188,7 @@ def test_mount_points_must_exist(tmp_path: pathlib.Path) -> None:
     def check(*mounts: Mount) -> None:
         policy = Policy(mounts=mounts)
         resolution = resolve_sources(policy)
-        check_mount_points(
+        settle_mount_points(
             compile_mounts(policy, (), resolved_sources=resolution.sources, importable=resolution.importable)
         )
 
@@ -220,5 +220,5 @@ def test_mount_points_behind_links(tmp_path: pathlib.Path, name: str) -> None:
     resolution = resolve_sources(policy)
     orders = compile_mounts(policy, (), resolved_sources=resolution.sources, importable=resolution.importable)
     with pytest.raises(PolicyError, match=r"a symbolic link is on the way|no file .* exists") as caught:
-        check_mount_points(orders)
+        settle_mount_points(orders)
     assert caught.value.field == "mounts[1]"
