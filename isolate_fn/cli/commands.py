@@ -62,7 +62,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Run a program inside its own sandbox. It sees the system's programs and libraries and what is granted "
         "here, starts in an empty directory, and has no network and no environment. Without --policy the preset TOOLS holds.",
         epilog="Exit status: that of the program; 128+N when signal N ended it; 124 when its time was over; 125 when a limit "
-        "ended it or it could not be isolated; 126 or 127 when it is not executable or not there.",
+        "ended it, its output could not be written, or it could not be isolated; 126 or 127 when it is not executable or not "
+        "there.",
     )
     run.add_argument("--ro", action="append", default=[], metavar="P", help="show this file or directory, read-only")
     run.add_argument("--rw", action="append", default=[], metavar="P", help="show it writable")
