@@ -60,7 +60,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="run a program inside a sandbox",
         usage="isolate-fn run [--ro P] [--rw P] [--net] [--policy F] [...] -- CMD [ARG ...]",
         description="Run a program inside its own sandbox. It sees the system's programs and libraries and what is granted "
-        "here, starts in an empty directory, and has no network and no environment. Without --policy the preset TOOLS holds.",
+        "here, starts in an empty directory, and has no network, and of the environment PATH, HOME, TMPDIR, PWD, language and "
+        "time zone. Without --policy the preset TOOLS holds.",
         epilog="Exit status: that of the program; 128+N when signal N ended it; 124 when its time was over; 125 when a limit "
         "ended it, its output could not be written, or it could not be isolated; 126 or 127 when it is not executable or not "
         "there.",

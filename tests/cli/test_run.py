@@ -95,6 +95,8 @@ def test_environment() -> None:
     assert b"A=b c\n" in done.stdout
     assert b"SECRET=s\n" in done.stdout
     assert b"OTHER" not in done.stdout
+    done = run("--env", "HOME", "--env", "TMPDIR=/y", "--", "env", env={"HOME": "/x"})
+    assert {b"HOME=/x", b"TMPDIR=/y", b"PWD=/work"} <= set(done.stdout.splitlines())
     done = run("--env", "NOT_THERE", "--", "env")
     assert (done.returncode, b"no variable 'NOT_THERE'" in done.stderr) == (125, True)
 
