@@ -245,7 +245,10 @@ def _print(seen: Seen, form: str) -> None:
         print(f"# {'!' if flag.kind == 'secret' else '-'} {flag}")
     if not seen.program:
         print(f"\n{seen.imports()}\n\n{seen.decorator()}")
-    toml = "".join(line for line in seen.toml().splitlines(keepends=True) if not line.startswith("#"))
+    try:
+        toml = "".join(line for line in seen.toml().splitlines(keepends=True) if not line.startswith("#"))
+    except PolicyError as error:
+        toml = f"# {error.field}: {harmless(error.problem)}\n"
     print(f"\n# as TOML\n{toml}", end="")
 
 

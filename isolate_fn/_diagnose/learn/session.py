@@ -101,6 +101,7 @@ class Learning(Seen):
         given = getattr(function, "policy", None)
         if isinstance(given, Policy):
             self.base = given
+        self.homes.add(getattr(function, "__module__", None) or "")
         plain, first = to_the_end(getattr(function, "__wrapped__", function))
         result: T = self._again((*args, *kwargs.values()), lambda box: box.call(plain, *first, *args, **kwargs))
         return result
