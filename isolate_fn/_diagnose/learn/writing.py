@@ -62,9 +62,10 @@ class _Written:
         self.remarks: list[str] = []
         plain = Policy()
         changed = [name for name in Policy.__annotations__ if getattr(policy, name) != getattr(plain, name)]
-        writers: dict[str, Callable[[str, Any], str | list[str]]] = {"mounts": self._mounts, "rules": self._rules, "limits": self._word}
+        writers: dict[str, Callable[[str, Any], str | list[str]]] = {"mounts": self._mounts, "rules": self._rules}
+        writers |= {"limits": self._word, "network": self._word}
         writers |= {"returns": self._classes, "raises": self._classes, "accept": self._accept}
-        writers |= {"output": self._output, "expose": self._expose, "network": self._word}
+        writers |= {"output": self._output, "expose": self._expose}
         # Rule sets first: their names are shared by no other module's.
         self.options: dict[str, str | list[str]] = dict.fromkeys(changed, "")
         for name in sorted(changed, key=lambda name: name != "rules"):
