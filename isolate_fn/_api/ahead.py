@@ -60,7 +60,10 @@ class LaunchedAhead:
 def environment(policy: Policy) -> tuple[tuple[str, str], ...]:
     """Return the variables that an isolate has, sorted by name."""
     values: dict[str, Any] = {"PATH": _PATH, "LANG": "C.UTF-8", **dict(_inherited()), **dict(policy.env)}
-    return tuple(sorted((values | _library_path()).items()))
+    library = _library_path()
+    if library:  # what the caller gives comes first, but the interpreter has to start
+        values["LD_LIBRARY_PATH"] = ":".join(filter(None, (values.get("LD_LIBRARY_PATH", ""), library)))
+    return tuple(sorted(values.items()))
 
 
 def _inherited() -> tuple[tuple[str, str], ...]:
@@ -69,15 +72,15 @@ def _inherited() -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in values if value is not None)
 
 
-def _library_path() -> dict[str, str]:
-    """Return where libpython lies, for an interpreter that is only found to work by LD_LIBRARY_PATH (ld.so(8))."""
+def _library_path() -> str:
+    """Return where libpython lies, for an interpreter that is only found to work by LD_LIBRARY_PATH (ld.so(8)); or ""."""
     directories = list(filter(os.path.isabs, os.environ.get("LD_LIBRARY_PATH", "").split(":")))
     if not directories:
-        return {}
+        return ""
     import sysconfig
 
     library = str(sysconfig.get_config_var("INSTSONAME"))
     for directory in directories:
         if os.path.isfile(os.path.join(directory, library)):
-            return {"LD_LIBRARY_PATH": directory}
-    return {}
+            return directory
+    return ""

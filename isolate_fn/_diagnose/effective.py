@@ -218,7 +218,8 @@ def _uses(scene: Scene) -> Iterator[Line]:
 
 def _told(scene: Scene) -> Iterator[Line]:
     names = ", ".join(scene.policy.env)
-    yield Line(f"environment variables: {names}" if names else "no environment variable", "env")
+    every = "those that every isolate has: PATH, HOME, TMPDIR, PWD, language and time zone"
+    yield Line(f"environment variables: {names}, and {every}" if names else f"no environment variable but {every}", "env")
     if scene.confined:
         user = "an unused one" if not scene.plan.processes else "the caller's"
         yield Line(f"a private working directory, the host's own name, user id: {user}", "every isolate without namespaces")

@@ -26,7 +26,8 @@ def prepare(plan: Plan, scratch: str = "", *, tools: bool) -> None:
     """
     work = scratch + plan.cwd
     for name, value in (("HOME", work), ("TMPDIR", f"{scratch}/tmp"), ("PWD", work)):  # update() would ask ABCs first
-        os.environ[name] = value
+        if name not in os.environ:  # what is there already is from env=, which has the last word
+            os.environ[name] = value
     if tools:
         return
     sys.path[:] = plan.sys_path

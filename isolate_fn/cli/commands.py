@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from isolate_fn import __version__
+from isolate_fn.cli.output import NotWritten, output
 
 EXIT_USAGE = 2  # argparse's own status for a wrong command line
+EXIT_NOT_WRITTEN = 125  # as `isolate-fn run`
 EXIT_INTERRUPTED = 130  # what a shell reports for SIGINT
 _POLICY = "a TOML file, FILE:NAME for one of several in it, a preset such as TOOLS, or a name in pyproject.toml here or above"
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Parse and carry out a command line; see `isolate_fn.cli.main`."""
+    try:
+        with output():
+            return _command(arguments)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except NotWritten as failure:
+        print(f"isolate-fn: the output could not be written: {failure}", file=sys.stderr)
+        return EXIT_NOT_WRITTEN
+
+
+def _command(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
         return EXIT_USAGE
-    try:
-        return _COMMANDS[options.command](options)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone: isolate-fn demo | head
-        return _silently()
+    return _COMMANDS[options.command](options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         help="hostile files, once unprotected in a throwaway process and once isolated",
         description="Feed hostile files to real software twice: unprotected, in a throwaway process with a "
         "decoy secret in a temporary directory, and isolated. Prints what each did.",
-        epilog="Exit status: 0 when nothing got out of the isolates, 1 otherwise.",
+        epilog="Exit status: 0 when nothing got out of the isolates, 1 otherwise, 125 when that could not be written.",
     )
     demo.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     demo.add_argument("--only", action="append", metavar="NAME", help="run this case only; can be repeated")
@@ -60,9 +67,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="run a program inside a sandbox",
         usage="isolate-fn run [--ro P] [--rw P] [--net] [--policy F] [...] -- CMD [ARG ...]",
         description="Run a program inside its own sandbox. It sees the system's programs and libraries and what is granted "
-        "here, starts in an empty directory, and has no network and no environment. Without --policy the preset TOOLS holds.",
+        "here, starts in an empty directory, and has no network, and of the environment PATH, HOME, TMPDIR, PWD, language and "
+        "time zone. Without --policy the preset TOOLS holds.",
         epilog="Exit status: that of the program; 128+N when signal N ended it; 124 when its time was over; 125 when a limit "
-        "ended it or it could not be isolated; 126 or 127 when it is not executable or not there.",
+        "ended it, its output could not be written, or it could not be isolated; 126 or 127 when it is not executable or not "
+        "there.",
     )
     run.add_argument("--ro", action="append", default=[], metavar="P", help="show this file or directory, read-only")
     run.add_argument("--rw", action="append", default=[], metavar="P", help="show it writable")
@@ -80,7 +89,7 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="what this machine offers to isolated calls, what is wrong, and how to mend it",
         description="Look at this machine, try in throwaway processes what only a try can tell, and make one isolated "
         "call. Changes nothing.",
-        epilog="Exit status: 0 when the call was isolated, 1 otherwise.",
+        epilog="Exit status: 0 when the call was isolated, 1 otherwise, 125 when that could not be written.",
     )
     doctor.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     doctor.add_argument("--problems", action="store_true", help="leave out what is as it should be")
@@ -123,7 +132,7 @@ def _add_selftest(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "harmless each attack is then made without walls, in a throwaway process, to show that it works at all.",
         epilog="Verdicts: held; BROKEN; moot, where an attack fails without walls too and so shows nothing; n/a, where this "
         "machine lacks what the attack needs. Exit status: 0 when nothing is broken, 1 when something is or isolation does "
-        "not work here, 2 for a wrong command line.",
+        "not work here, 2 for a wrong command line, 125 when that could not be written.",
     )
     parser.add_argument("--json", metavar="FILE", help="write one JSON document there; - for stdout, in place of the table")
     parser.add_argument("--junit", metavar="FILE", help="write JUnit's XML there; - for stdout, in place of the table")
@@ -175,12 +184,6 @@ def _doctor(options: argparse.Namespace) -> int:
     from isolate_fn.cli import doctor
 
     return doctor.run(as_json=options.json, problems=options.problems)
-
-
-def _silently() -> int:
-    # The interpreter flushes stdout at exit and would report the broken pipe once more.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from isolate_fn import Learning, Policy, Seen, learn
+from isolate_fn.cli.ending import EXIT_SIGNALLED, Ended, orderly
 from isolate_fn.cli.policies import policy_named, said
 from isolate_fn.cli.progress import progress
 from isolate_fn.cli.terminal import harmless
@@ -27,7 +28,6 @@ from isolate_fn.errors import IsolationError, PolicyError
 EXIT_UNUSED = EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_TIMEOUT, EXIT_ISOLATION, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 124, 125, 126, 127  # as `isolate-fn run`
-_SIGNALLED = 128
 _PERMITS = (
     "inside, the host's files can be read but for those with secrets, programs can be started, {network}; "
     "nothing of the host's can be changed{writable}"
@@ -41,7 +41,10 @@ class _Usage(Exception):
 def run(options: argparse.Namespace) -> int:
     """Learn; return the exit status."""
     try:
-        return _run(options)
+        with orderly():
+            return _run(options)
+    except Ended as ended:
+        return _say(f"ended by {ended.signal.name}", EXIT_SIGNALLED + ended.signal)
     except _Usage as wrong:
         return _say(str(wrong), EXIT_USAGE)
     except PolicyError as error:
@@ -141,7 +144,7 @@ def _program(seen: Learning, argv: list[str], trim: bool) -> int:
     if code:
         name = signal.Signals(-code).name if code < 0 else str(code)
         _say(f"{harmless(argv[0])} ended with {name}; the policy is of what it did until then", 0)
-    return code if code >= 0 else _SIGNALLED - code
+    return code if code >= 0 else EXIT_SIGNALLED - code
 
 
 def _can_be_read(number: int) -> bool:
@@ -242,7 +245,10 @@ def _print(seen: Seen, form: str) -> None:
         print(f"# {'!' if flag.kind == 'secret' else '-'} {flag}")
     if not seen.program:
         print(f"\n{seen.imports()}\n\n{seen.decorator()}")
-    toml = "".join(line for line in seen.toml().splitlines(keepends=True) if not line.startswith("#"))
+    try:
+        toml = "".join(line for line in seen.toml().splitlines(keepends=True) if not line.startswith("#"))
+    except PolicyError as error:
+        toml = f"# {error.field}: {harmless(error.problem)}\n"
     print(f"\n# as TOML\n{toml}", end="")
 
 

@@ -9,7 +9,7 @@ _EPILOG = (
     "nothing of the host's can be changed, and there is no network without --net. Where it wants to change files it is run "
     "again with temporary copies of their directories. What it prints goes to stderr. Exit status: 0; with --check 1 when the "
     "policy grants what no run used; that of the program, or 1 for an exception, when it failed; 2 for a wrong command line; "
-    "125 when it could not be isolated."
+    "124 when its time was over; 125 when it could not be isolated; 128+N when signal N ended this command."
 )
 
 

@@ -8,8 +8,10 @@ file or terminal of the caller's for writing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import os
+import select
 import stat
 import subprocess
 import sys
@@ -73,11 +75,12 @@ def _variables(given: list[str]) -> dict[str, str]:
 
 def _in_sandbox(policy: Policy, argv: list[str]) -> int:
     _fill_standard_streams()
+    lost: dict[int, OSError] = {}
     piped = [None if os.isatty(number) else subprocess.PIPE for number in (1, 2)]
     with sandbox(policy=policy) as box:
         program = box.popen(argv, stdin=_for_reading(0), stdout=piped[0], stderr=piped[1])
         copies = [
-            threading.Thread(target=_copy, args=(pipe, number), daemon=True)
+            threading.Thread(target=_copy, args=(pipe, number, lost), daemon=True)
             for pipe, number in ((program.stdout, 1), (program.stderr, 2))
             if pipe is not None
         ]
@@ -86,23 +89,47 @@ def _in_sandbox(policy: Policy, argv: list[str]) -> int:
         code = program.wait(policy.timeout)
         for copy in copies:
             copy.join()
+    if lost:
+        return _lost(argv[0], lost)
     return code if code >= 0 else _SIGNALLED - code
 
 
-def _copy(pipe: IO[bytes], number: int) -> None:
-    """Copy until the program's end; what nobody reads any more is thrown away, as the program will be told by its end."""
+def _copy(pipe: IO[bytes], number: int, lost: dict[int, OSError]) -> None:
+    """Copy until the program's end, or until no more can be written: then ours of the pipe goes, and the program gets SIGPIPE.
+
+    Args:
+        pipe: what the program writes to.
+        number: where it goes.
+        lost: gets the reason where it could not go there. That nobody reads any more is none: the reader wanted no more.
+    """
     with pipe:
         while data := os.read(pipe.fileno(), _CHUNK):
             try:
                 _write(number, data)
-            except OSError:  # the reader is gone, so ours of the pipe goes: the program gets SIGPIPE
+            except BrokenPipeError:
+                return
+            except OSError as error:
+                lost[number] = error
                 return
 
 
 def _write(number: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
-        rest = rest[os.write(number, rest) :]
+        try:
+            rest = rest[os.write(number, rest) :]
+        except BlockingIOError:  # whoever shares it with us has made it O_NONBLOCK
+            select.select([], [number], [])
+
+
+def _lost(program: str, lost: dict[int, OSError]) -> int:
+    """Say that output of the program went nowhere; return the status, whatever the program's was."""
+    for number, error in lost.items():
+        stream = {1: "output", 2: "errors"}[number]
+        said = f"isolate-fn run: {program}: its {stream} could not be written: {error.strerror}; the rest is lost\n"
+        with contextlib.suppress(OSError):  # standard error may be what cannot be written
+            _write(2, said.encode(errors="backslashreplace"))
+    return EXIT_ISOLATION
 
 
 def _for_reading(number: int) -> int:

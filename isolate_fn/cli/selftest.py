@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import stat
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from isolate_fn import SelfTest, selftest
 from isolate_fn.cli import terminal
+from isolate_fn.cli.output import NotWritten
 from isolate_fn.cli.progress import progress
 from isolate_fn.errors import PolicyError
 
@@ -36,14 +40,20 @@ def run(options: argparse.Namespace) -> int:
     if options.json == "-" and options.junit == "-":
         print("isolate-fn selftest: one of --json and --junit may write to stdout", file=sys.stderr)
         return EXIT_USAGE
-    try:
-        with progress("selftest", None if options.only else len(SelfTest.catalogue())) as step:
-            result = selftest(only=options.only or (), without=options.without, progress=lambda done, total, name: step(name))
-    except PolicyError as wrong:
-        print(f"isolate-fn selftest: {wrong.problem}; {wrong.remedy}", file=sys.stderr)
-        return EXIT_USAGE
-    _write(options.json, result.to_json)
-    _write(options.junit, result.to_junit)
+    with contextlib.ExitStack() as opened:
+        try:
+            # Before minutes of attacks, and not emptied: what is in there is kept until there is something better.
+            json, junit = (_open(target, opened) for target in (options.json, options.junit))
+        except OSError as error:
+            print(f"isolate-fn selftest: {error.filename}: {error.strerror}", file=sys.stderr)
+            return EXIT_USAGE
+        try:
+            result = _result(options)
+        except PolicyError as wrong:
+            print(f"isolate-fn selftest: {wrong.problem}; {wrong.remedy}", file=sys.stderr)
+            return EXIT_USAGE
+        _write(json, result.to_json)
+        _write(junit, result.to_junit)
     if "-" not in (options.json, options.junit):
         show(result)
     elif result.error is not None:
@@ -51,12 +61,32 @@ def run(options: argparse.Namespace) -> int:
     return 0 if result.held else 1
 
 
-def _write(target: str | None, text: Callable[[], str]) -> None:
+def _result(options: argparse.Namespace) -> SelfTest:
+    with progress("selftest", None if options.only else len(SelfTest.catalogue())) as step:
+        return selftest(only=options.only or (), without=options.without, progress=lambda done, total, name: step(name))
+
+
+def _open(target: str | None, opened: contextlib.ExitStack) -> TextIO | None:
     if target == "-":
-        print(text().rstrip("\n"))
-    elif target:
-        with open(target, "w", encoding="utf-8") as file:
-            file.write(text())
+        return sys.stdout
+    return opened.enter_context(open(target, "a", encoding="utf-8")) if target else None
+
+
+def _write(file: TextIO | None, text: Callable[[], str]) -> None:
+    if file is None:
+        return
+    try:
+        if file is sys.stdout:
+            print(text().rstrip("\n"))
+            return
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.truncate(0)
+        file.write(text())
+        file.flush()
+    except OSError as failure:
+        with contextlib.suppress(OSError):
+            file.close()  # what is still buffered fails once more
+        raise NotWritten(f"{file.name}: {failure.strerror}") from failure
 
 
 def listing() -> Iterator[str]:

@@ -40,7 +40,7 @@ class Policy(Value):
         limits: how much it may use.
         timeout: seconds of wall clock for one call, from the moment it is sent to the isolate, whose walls stand by
             then; None for no end. Building an isolate takes milliseconds and is given up after a minute.
-        env: the whole environment inside, and nothing of the parent's.
+        env: variables inside, in place of or beside those that every isolate has (PATH, LANG, HOME, TMPDIR, PWD).
         cwd: absolute path of the working directory inside, writable.
         returns: classes, or ``(class, encode, decode)`` triples, that a result may contain beside the builtin
             ones.

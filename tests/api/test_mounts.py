@@ -7,13 +7,14 @@ import errno
 import os
 import socket
 import stat
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from isolate_fn import Limits, dev, file, isolated, ro, rw, symlink, tmpfs
+from isolate_fn import Limits, Policy, dev, file, isolated, ro, rw, sandbox, symlink, tmpfs
 from isolate_fn.errors import LimitExceeded, PolicyError
 
 # Functions here are lambdas or local ones: they travel by value, and the isolate need not import pytest.
@@ -508,6 +509,33 @@ def test_the_environment_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inside(lambda: os.environ["MODE"], env={"MODE": "ünï"}) == "ünï"
     with pytest.raises(KeyError):
         inside(lambda: os.environ["MODE"])
+
+
+GIVEN = {"HOME": "/x", "TMPDIR": "/y", "PWD": "/z", "PATH": "/usr/bin:/bin"}
+
+
+@pytest.mark.parametrize("options", [{}, {"fresh_exec": True}, {"reuse": 2}], ids=str)
+def test_variables_that_every_isolate_has_are_defaults(options: dict[str, Any]) -> None:
+    seen = inside(lambda: dict(os.environ), **options)
+    assert (seen["HOME"], seen["TMPDIR"], seen["PWD"]) == ("/work", "/tmp", "/work")
+    seen = inside(lambda: {**os.environ, "cwd": os.getcwd()}, env=GIVEN, **options)
+    assert {**seen, **GIVEN, "cwd": "/work"} == seen
+
+
+def test_where_libpython_lies_stands_beside_what_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from isolate_fn._api.ahead import environment
+
+    (tmp_path / str(sysconfig.get_config_var("INSTSONAME"))).touch()
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"relative:{tmp_path}:/x")
+    assert dict(environment(Policy()))["LD_LIBRARY_PATH"] == str(tmp_path)
+    assert dict(environment(Policy(env={"LD_LIBRARY_PATH": "/y:/z"})))["LD_LIBRARY_PATH"] == f"/y:/z:{tmp_path}"
+
+
+def test_variables_of_programs_are_defaults_too() -> None:
+    with sandbox(env=GIVEN) as box:
+        lines = box.run(["env"], capture_output=True, text=True).stdout.splitlines()
+        assert {f"{name}={value}" for name, value in GIVEN.items()} <= set(lines)
+        assert box.run(["/usr/bin/env"], env={"A": "b"}, capture_output=True, text=True).stdout == "A=b\n"
 
 
 def test_no_descriptor_but_our_own() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -79,13 +82,93 @@ finally:
     assert done.stderr.strip() == "[]"
 
 
-def test_reader_that_goes_away_is_no_error() -> None:
-    done = run_python("""
-import os, subprocess, sys
-reader, writer = os.pipe()
-os.close(reader)
-program = "from isolate_fn.cli import main; raise SystemExit(main(['demo', '--list']))"
-done = subprocess.run([sys.executable, "-u", "-c", program], stdout=writer, stderr=subprocess.PIPE, text=True)
-print(done.returncode, repr(done.stderr))
-""")
-    assert done.stdout.strip() == "1 ''", done.stderr
+MAIN = "import sys; from isolate_fn.cli import main; sys.exit(main())"
+
+
+def command(*words: str, stdout: int | IO[bytes], python: tuple[str, ...] = ()) -> tuple[int, str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *python, "-c", MAIN, *words], stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment,
+        timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("python", [(), ("-u",)], ids=str)
+def test_reader_that_goes_away_is_no_error(python: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as nobody:
+        assert command("demo", "--list", stdout=nobody, python=python) == (0, "")
+        assert command("--help", stdout=nobody, python=python) == (0, "")
+        assert command(stdout=nobody, python=python) == (2, "")
+
+
+LISTINGS = [("demo", "--list"), ("--help",), ("explain", "--policy", "TOOLS"), ("selftest", "--list")]
+
+
+@pytest.mark.parametrize("words", LISTINGS, ids=" ".join)
+@pytest.mark.parametrize("python", [(), ("-u",)], ids=str)
+def test_output_that_cannot_be_written_is_said(words: tuple[str, ...], python: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        found = command(*words, stdout=full, python=python)
+    assert found == (125, "isolate-fn: the output could not be written: No space left on device\n")
+
+
+@pytest.mark.needs("namespaces")
+@pytest.mark.parametrize("words", [("doctor",), ("doctor", "--json")], ids=" ".join)
+def test_the_doctors_status_is_its_own_whoever_reads(words: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as nobody:
+        assert command(*words, stdout=nobody)[0] == 0
+    with open("/dev/full", "wb") as full:
+        status, said = command(*words, stdout=full)
+    assert (status, "Traceback" in said, "could not be written" in said) == (125, False, True)
+
+
+def test_output_to_a_pipe_that_does_not_block_is_whole() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    argv = [sys.executable, "-c", MAIN, "selftest", "--list"]
+    with open(reader, "rb") as ours:
+        process = subprocess.Popen(argv, stdout=writer, stderr=subprocess.PIPE, env=environment)
+        os.close(writer)
+        assert process.stderr is not None
+        with process.stderr:
+            said = ours.read()
+            assert (process.stderr.read(), process.wait(60)) == (b"", 0)
+    assert len(said) > 4096
+    assert said == subprocess.run(argv, stdout=subprocess.PIPE, env=environment, check=True).stdout
+
+
+@pytest.mark.parametrize("option", ["--json", "--junit"])
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_attacked(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from isolate_fn.cli import selftest
+
+    monkeypatch.setattr(selftest, "selftest", lambda **options: pytest.fail("attacked"))
+    path = tmp_path / "none" / "report"
+    assert main(["selftest", option, str(path)]) == 2
+    assert capsys.readouterr().err == f"isolate-fn selftest: {path}: No such file or directory\n"
+
+
+def test_a_report_takes_the_place_of_an_older_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from isolate_fn.cli import selftest
+
+    older = "an older report" * 9999
+    path = tmp_path / "report"
+    path.write_text(older)
+    assert main(["selftest", "--only", "nonsense", "--json", str(path)]) == 2
+    assert path.read_text() == older
+    monkeypatch.setattr(selftest, "selftest", lambda **options: isolate_fn.SelfTest((), None, None, 0.0))
+    monkeypatch.setattr(selftest, "show", lambda result: None)
+    main(["selftest", "--json", str(path)])
+    assert "an older" not in json.dumps(json.loads(path.read_text()))
+    main(["selftest", "--json", "/dev/full"])
+    assert "the output could not be written: /dev/full: No space left on device" in capsys.readouterr().err

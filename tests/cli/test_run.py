@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,8 @@ def test_environment() -> None:
     assert b"A=b c\n" in done.stdout
     assert b"SECRET=s\n" in done.stdout
     assert b"OTHER" not in done.stdout
+    done = run("--env", "HOME", "--env", "TMPDIR=/y", "--", "env", env={"HOME": "/x"})
+    assert {b"HOME=/x", b"TMPDIR=/y", b"PWD=/work"} <= set(done.stdout.splitlines())
     done = run("--env", "NOT_THERE", "--", "env")
     assert (done.returncode, b"no variable 'NOT_THERE'" in done.stderr) == (125, True)
 
@@ -110,6 +113,41 @@ def test_policies_by_file_and_name(tmp_path: Path) -> None:
     assert done.returncode == 125
     assert done.stderr == b"isolate-fn run: p.toml:2: evn: there is no key 'evn'\n  try: did you mean 'env'?\n"
     assert b"there is no policy 'mein'" in run("--policy", "mein", "--", "true", cwd=tmp_path).stderr
+
+
+def streams(**given: object) -> dict[str, object]:
+    return {"capture_output": False, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **given}
+
+
+@pytest.mark.parametrize(("number", "name"), [(1, "stdout"), (2, "stderr")])
+def test_output_that_cannot_be_written_is_said(number: int, name: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = run("--", "sh", "-c", f"echo hi >&{number}", **streams(**{name: full}))
+    assert done.returncode == 125
+    if name == "stdout":
+        assert done.stderr == (
+            b"isolate-fn run: sh: its output could not be written: No space left on device; the rest is lost\n"
+        )
+
+
+def test_a_reader_that_goes_away_ends_the_program_and_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as nobody:
+        done = run("--", "sh", "-c", "trap 'exit 7' PIPE; while echo x; do :; done 2>/dev/null", **streams(stdout=nobody))
+    assert (done.returncode, done.stderr) == (7, b"")
+
+
+def test_output_to_what_does_not_block_is_whole() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with open(reader, "rb") as ours:
+        process = subprocess.Popen([*COMMAND, "--", "head", "-c", "1000000", "/dev/zero"], stdout=writer, env=environment)
+        os.close(writer)
+        time.sleep(0.5)  # the pipe is full by then
+        assert len(ours.read()) == 1000000
+        assert process.wait(60) == 0
 
 
 def test_usage() -> None:

@@ -76,7 +76,7 @@ def test_words_of_use_and_surroundings(rich_policy: Policy) -> None:
     assert "wall clock: no end" in words(Policy(), "Can use")
     assert "environment variables: LANG" in words(rich_policy, "Is told")
     assert "C.UTF-8" not in explain(rich_policy), "values may be secrets"
-    assert "no environment variable" in words(Policy(), "Is told")
+    assert "no environment variable but those that every isolate has: PATH, HOME" in words(Policy(), "Is told")
     assert "exceptions of KeyError" in words(rich_policy, "Can give back")
 
 

@@ -54,6 +54,15 @@ def count(most: int) -> Iterator[int]:
 # --- calls -----------------------------------------------------------------------------------------------------------
 
 
+def test_what_env_says_is_in_force() -> None:
+    given = {"HOME": "/x", "TMPDIR": "/y", "PWD": "/z"}
+    seen = isolated(lambda: dict(os.environ), prewarm=0, env=given)()
+    assert {**seen, **given} == seen
+    with sandbox(env=given) as box:
+        lines = box.run(["/usr/bin/env"], capture_output=True, text=True).stdout.splitlines()
+    assert {f"{name}={value}" for name, value in given.items()} <= set(lines)
+
+
 def test_a_call_runs_in_a_private_directory_that_is_gone_afterwards():
     cwd, home, temporary, uid = isolated(where, prewarm=0)()
 

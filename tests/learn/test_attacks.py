@@ -198,6 +198,6 @@ def test_a_32_bit_call_ends_the_process_and_nothing_else():
 
 def test_what_is_recorded_cannot_be_written_inside():
     with learn() as seen:
-        directory = seen._directory
+        directory = seen._temporary.path
         found = seen.call(lessons.look_for_records, directory)
     assert found == []

@@ -6,12 +6,12 @@ import contextlib
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Mapping
 
 from isolate_fn._diagnose.learn.findings import Touched
 from isolate_fn._diagnose.learn.many import Roots, Standing, tree
 from isolate_fn._diagnose.learn.secrets import secret_in
+from isolate_fn._diagnose.learn.temporary import Temporary
 from isolate_fn._enforce import scratch
 
 MOST_BYTES, MOST_FILES = 256 << 20, 10_000
@@ -28,7 +28,7 @@ class Copies:
     def __init__(self) -> None:
         self.copies: dict[str, str] = {}
         self.why = ""
-        self._directory = ""
+        self._temporary: Temporary | None = None
         self._sizes: dict[str, int] = {}
         self._refused: set[str] = set()
         self._left = (MOST_BYTES, MOST_FILES)
@@ -36,12 +36,12 @@ class Copies:
     @property
     def place(self) -> str:
         """Directory in which they are; empty while there are none."""
-        return self._directory if self.copies else ""
+        return self._temporary.path if self._temporary is not None and self.copies else ""
 
     def close(self) -> None:
         """Take all of them away."""
-        if self._directory:
-            _remove(self._directory)
+        if self._temporary is not None:
+            self._temporary.close()
 
     def wanted(self, paths: Mapping[str, Touched], writable: Callable[[str], bool]) -> list[str]:
         """Return directories and files to copy, for what was to be changed, the outermost ones.
@@ -77,9 +77,9 @@ class Copies:
             self.why += "" if left == (MOST_BYTES, MOST_FILES) else ", with those that are copied already"
             self._refused.add(place)
             return False
-        if not self._directory:
-            self._directory = tempfile.mkdtemp(prefix="isolate-fn-copies-")
-        target = os.path.join(self._directory, str(len(self._sizes)))
+        if self._temporary is None:
+            self._temporary = Temporary("copies")
+        target = os.path.join(self._temporary.path, str(len(self._sizes)))
         self._sizes[place] = 0
         try:
             _copy(place, target)

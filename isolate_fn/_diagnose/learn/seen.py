@@ -43,6 +43,7 @@ class Seen:
         self.peaks: dict[str, float] = {}
         self.said: set[str] = set()
         self.shown: frozenset[str] = frozenset()
+        self.homes: set[str] = set()  # modules of the functions
         self._made: tuple[Any, tuple[Policy, list[Flag]]] | None = None
         self.needless: set[str] | None = None  # places that were used and are not needed; None where nobody tried
 
@@ -90,13 +91,13 @@ class Seen:
         """Return the policy as a line to write above a function: ``@isolated(...)``."""
         from isolate_fn._diagnose.learn.writing import decorator
 
-        return decorator(self.policy)
+        return decorator(self.policy, self._home)
 
     def imports(self) -> str:
         """Return the import lines that `decorator` needs."""
         from isolate_fn._diagnose.learn.writing import imports
 
-        return imports(self.policy)
+        return imports(self.policy, self._home)
 
     def toml(self) -> str:
         """Return the policy as TOML, with remarks as comments; `Policy.from_toml` reads it."""
@@ -180,6 +181,11 @@ class Seen:
             self.needless = None if self.needless is None or other.needless is None else self.needless & other.needless
         self.said |= other.said
         self.shown |= other.shown
+        self.homes |= other.homes
+
+    @property
+    def _home(self) -> str:
+        return next(iter(self.homes)) if len(self.homes) == 1 else ""
 
     # --- as a file -------------------------------------------------------------------------------------------------------
 
@@ -193,7 +199,7 @@ class Seen:
             "program": self.program,
             "runs": self.runs,
             "policy": policy.to_toml(),
-            "decorator": decorator(policy),
+            "decorator": decorator(policy, self._home),
             "flags": [vars(flag) for flag in flags],
             "paths": {
                 path: {"what": sorted(each.what), "real": each.real, "kind": each.kind, "detail": each.detail}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ from isolate_fn._diagnose.learn.inside import to_the_end
 from isolate_fn._diagnose.learn.room import Room
 from isolate_fn._diagnose.learn.secrets import secret_below
 from isolate_fn._diagnose.learn.seen import Seen
+from isolate_fn._diagnose.learn.temporary import Temporary, sweep
 from isolate_fn._diagnose.learn.trim import attempt, needless
 from isolate_fn._plan.mounts import is_within
 from isolate_fn._plan.sharing import own_places
@@ -59,24 +59,29 @@ class Learning(Seen):
         self._say: Callable[[str], None] = options["say"]
         self._trim: bool = options["trim"]
         self._output: Any = options["output"]
-        self._directory = ""
+        self._temporary: Temporary | None = None
         self._copies = Copies()
         self._programs: set[str] = set()
         self._kind = ""
 
     def __enter__(self) -> Learning:
         """Make the place for what is seen."""
-        if self._directory:
+        if self._temporary is not None:
             raise PolicyError("learn", "this block was entered before", "write with learn(...) again")
-        self._directory = tempfile.mkdtemp(prefix="isolate-fn-learn-")
+        sweep()
+        self._temporary = Temporary("learn")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Take away what is temporary; what was seen stays."""
-        self._copies.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        try:
+            self._copies.close()
+        finally:
+            if self._temporary is not None:
+                with contextlib.suppress(OSError):  # the next block tries again
+                    self._temporary.close()
 
     def call(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """Call a function inside, and return its value or raise its exception.
@@ -96,6 +101,7 @@ class Learning(Seen):
         given = getattr(function, "policy", None)
         if isinstance(given, Policy):
             self.base = given
+        self.homes.add(getattr(function, "__module__", None) or "")
         plain, first = to_the_end(getattr(function, "__wrapped__", function))
         result: T = self._again((*args, *kwargs.values()), lambda box: box.call(plain, *first, *args, **kwargs))
         return result
@@ -124,7 +130,7 @@ class Learning(Seen):
         return self._again(argv, act)
 
     def _become(self, kind: str) -> None:
-        if not self._directory:
+        if self._temporary is None:
             raise PolicyError("learn", "the block is not open", "use it as `with learn() as seen:`")
         if self._kind not in ("", kind):
             raise PolicyError("learn", "functions and programs need different policies", "use a block for each")
@@ -214,7 +220,8 @@ class Learning(Seen):
 
     @contextlib.contextmanager
     def _file(self) -> Iterator[str]:
-        number, path = tempfile.mkstemp(dir=self._directory)
+        assert self._temporary is not None
+        number, path = tempfile.mkstemp(dir=self._temporary.path)
         os.close(number)
         try:
             yield path
