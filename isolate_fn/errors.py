@@ -243,7 +243,8 @@ class SyscallDenied(Terminated):
 
     def _what(self) -> str:
         if not self.syscall:
-            return "killed by SIGSYS for a system call that the filter denies; the kernel does not tell for which"
+            denied = "a system call that the filter denies (the kernel does not tell for which)"
+            return f"killed by SIGSYS for {denied}, or it sent itself that signal"
         target = f" on {self.path!r}" if self.path else ""
         place = f" at {self.location}" if self.location else ""
         arguments = ", ".join(hex(value) if isinstance(value, int) else repr(value) for value in self.args)
@@ -281,6 +282,8 @@ class LimitExceeded(Terminated):
     def _what(self) -> str:
         used = "" if self.used is None else f", reached {self.used}"
         whose = "; so the function's own exception says" if self.told_by == "function" else ""
+        if self.told_by == "kernel" and self.limit != "memory":
+            whose = "; by SIGXFSZ, unless it sent itself that signal"
         return f"limit {self.limit} exceeded: allowed {self.allowed}{used}{whose}"
 
 

@@ -38,7 +38,7 @@ class HostFunction:
     def __repr__(self) -> str:
         return f"<host function {self.__name__}>"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it and return what it returns, or raise what it raises.
 
         Raises:

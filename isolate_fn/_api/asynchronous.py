@@ -31,7 +31,7 @@ class IsolatedCoroutine(Isolated["P", "R"]):
             if hasattr(plain, name) and not hasattr(self, name):
                 setattr(self, name, getattr(plain, name))
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         if inside():
             return self._inside_call(args, kwargs)
         coroutine: Any = call(self, args, kwargs)

@@ -31,7 +31,7 @@ else:
 
         def __init__(self, function: Isolated[..., T], instance: object) -> None: ...
 
-        def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+        def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> T:
             raise NotImplementedError
 
 
@@ -66,17 +66,17 @@ class Bound(_Base["Q", "T"]):
 
     @overload
     def call_async(
-        self: Bound[Q, Coroutine[Any, Any, U]], *args: Q.args, **kwargs: Q.kwargs
+        self: Bound[Q, Coroutine[Any, Any, U]], /, *args: Q.args, **kwargs: Q.kwargs
     ) -> Coroutine[Any, Any, U]: ...
 
     @overload
-    def call_async(self, *args: Q.args, **kwargs: Q.kwargs) -> Coroutine[Any, Any, T]: ...
+    def call_async(self, /, *args: Q.args, **kwargs: Q.kwargs) -> Coroutine[Any, Any, T]: ...
 
-    def call_async(self, *args: Any, **kwargs: Any) -> Any:
+    def call_async(self, /, *args: Any, **kwargs: Any) -> Any:
         """See `Isolated.call_async`."""
         return self.func.call_async(self.__self__, *args, **kwargs)
 
-    def submit(self, *args: Q.args, **kwargs: Q.kwargs) -> Any:
+    def submit(self, /, *args: Q.args, **kwargs: Q.kwargs) -> Any:
         """See `Isolated.submit`."""
         return self.func.submit(self.__self__, *args, **kwargs)
 

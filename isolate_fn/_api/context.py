@@ -12,6 +12,7 @@ from isolate_fn._api.box_tasks import ForTasks
 from isolate_fn._api.contents import content_of, inside
 from isolate_fn._api.grants import give_in_box
 from isolate_fn._api.in_order import InOrder
+from isolate_fn._api.nested import refuse_nested
 from isolate_fn._api.prepare import prepare
 from isolate_fn._api.programs import Programs
 from isolate_fn._api.starts import ended_before
@@ -47,9 +48,11 @@ class Sandbox(Programs, InOrder, ForTasks):
     """
 
     def __init__(self, policy: Policy) -> None:
+        refuse_nested("a sandbox block", "open it in the program that makes the call; what runs here is isolated already")
         super().__init__()
         self.policy = policy
-        self._prepared = prepare(policy, tools=True, by_value=True)
+        named = policy if policy.name else Policy.from_options(policy, name="sandbox")  # as its log records are told
+        self._prepared = prepare(named, tools=True, by_value=True)
         self._isolate: Isolate | None = None
         self._toolbox: Toolbox | None = None
         self._output = SharedOutput(policy.output, policy.limits.output)

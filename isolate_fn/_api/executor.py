@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from isolate_fn._api.chunks import Chunk, check_size
 from isolate_fn._api.crew import Crew
+from isolate_fn._api.nested import refuse_nested
 from isolate_fn._api.workers import Initializer, Repeated, Workers
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
@@ -66,7 +67,9 @@ class IsolatedExecutor(Executor):
         refuse_unbuilt(self.policy)
         self._max_workers = max_workers
         opening = None if initializer is None else Initializer(initializer, initargs)
-        self._workers = Workers(self.policy, opening)
+        # As log records of its tasks are told.
+        named = self.policy if self.policy.name else Policy.from_options(self.policy, name="IsolatedExecutor")
+        self._workers = Workers(named, opening)
         name = f"IsolatedExecutor-{self._counter()}"
         workers = self._workers
         self._crew = Crew(max_workers, name, self.policy.idle_timeout, workers.close, workers.at_fork)
@@ -88,6 +91,7 @@ class IsolatedExecutor(Executor):
             BrokenExecutor: the initializer failed in an earlier task.
         """
         self._workers.check()
+        refuse_nested("an IsolatedExecutor", "call the function itself; what runs here is isolated already")
         return self._crew.submit(functools.partial(self._workers.run, fn, args, kwargs))
 
     def map(

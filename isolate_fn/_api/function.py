@@ -53,7 +53,7 @@ class Isolated(OtherWays["P", "R"]):
         self._last: tuple[Any, Any] = _NEVER  # circumstances, and what was prepared under them
         self._warm: Any = None  # the short way, once a worker has the function
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         warm = self._warm  # which another thread may change
         if warm is not None and not kwargs:
             answer: R = warm.call(args)
@@ -198,16 +198,20 @@ class Isolated(OtherWays["P", "R"]):
         by_value = self.__module__ in ("__main__", "__mp_main__") and asking == "cloudpickle"
         return qualname if found is self and not by_value else (type(self), (self._decorated, self.policy))
 
-    def options(self, **changes: Any) -> Isolated[P, R]:
+    def options(self, *, policy: Policy | str | None = None, **changes: Any) -> Isolated[P, R]:
         """Return the same function under changed options.
 
         Args:
+            policy: to start from instead of the present one, as for `isolated`; its name stays, if that one has none.
             **changes: options of `isolated`; each replaces the present value as a whole.
 
         Raises:
             PolicyError: an option does not exist or has a wrong value.
         """
-        return type(self)(self._decorated, Policy.from_options(self.policy, **changes))
+        made = Policy.from_options(self.policy if policy is None else policy, **changes)
+        if made.name is None and "name" not in changes:
+            made = Policy.from_options(made, name=self.policy.name)
+        return type(self)(self._decorated, made)
 
     def explain(self, *, form: str = "text") -> str:
         """Say what calls of this function may do: read, write, reach, run, use; see `isolate_fn.explain`. Runs nothing.

@@ -33,14 +33,14 @@ class IsolatedGenerator(Isolated[P, R]):
             if hasattr(plain, name):
                 setattr(self, name, getattr(plain, name))
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         if inside():
             return self._inside_call(args, kwargs)
         _check_arguments(self.__wrapped__, args, kwargs)
         made: Any = (AwaitedItems if self._awaited else Items)(self, args, kwargs)
         return made  # type: ignore[no-any-return]
 
-    def call_async(self, *args: Any, **kwargs: Any) -> Any:
+    def call_async(self, /, *args: Any, **kwargs: Any) -> Any:
         """Refuse: there is no one value to wait for.
 
         Raises:
@@ -48,7 +48,7 @@ class IsolatedGenerator(Isolated[P, R]):
         """
         refuse_suspending(self.__wrapped__)
 
-    def submit(self, *args: Any, **kwargs: Any) -> Any:
+    def submit(self, /, *args: Any, **kwargs: Any) -> Any:
         """Refuse, as `call_async` does.
 
         Raises:

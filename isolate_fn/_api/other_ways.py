@@ -39,13 +39,13 @@ class OtherWays(Generic["P", "R"]):
 
     @overload
     def call_async(
-        self: OtherWays[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+        self: OtherWays[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]: ...
 
     @overload
-    def call_async(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+    def call_async(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
 
-    def call_async(self, *args: Any, **kwargs: Any) -> Any:
+    def call_async(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it without a thread, waiting in the running asyncio event loop; cancelling kills what it runs.
 
         Args:
@@ -60,7 +60,7 @@ class OtherWays(Generic["P", "R"]):
         function: Any = self
         return call(function, args, kwargs)
 
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> IsolatedFuture[R]:
+    def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> IsolatedFuture[R]:
         """Make the call in the background and return its future, whose `cancel` also kills a call that runs.
 
         Args:

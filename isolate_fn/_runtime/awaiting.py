@@ -26,7 +26,7 @@ class Awaited:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.__func__ = function
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         raised: list[Exception] = []
         runner = asyncio.Runner()
         try:

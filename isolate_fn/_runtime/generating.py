@@ -42,7 +42,7 @@ class Generating:
 
             self._stepper = _AwaitedSteps
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         steps = self._stepper(self.__func__(*args, **kwargs))
         try:
             command, value = SEND, None

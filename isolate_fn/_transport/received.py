@@ -141,7 +141,7 @@ class NestedCall:
         self.__name__ = getattr(function, "__name__", "function")
         self.__doc__ = getattr(function, "__doc__", None)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if any(self.__wrapped__ is function for function in _running):
             return self.__wrapped__(*args, **kwargs)
         raise PolicyError(

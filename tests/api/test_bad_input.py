@@ -306,6 +306,48 @@ def test_decorating_starts_nothing() -> None:
 # --- inside -------------------------------------------------------------------------------------------
 
 
+def test_sandboxes_and_executors_do_not_nest(no_process: None, request: pytest.FixtureRequest, run_python: Any) -> None:
+    request.getfixturevalue("monkeypatch").undo()
+    printed = run_python("""
+        import asyncio
+        from isolate_fn import IsolatedExecutor, isolated, sandbox
+        from isolate_fn.errors import PolicyError
+        def block():
+            with sandbox():
+                pass
+        def awaited():
+            async def main():
+                async with sandbox():
+                    pass
+            asyncio.run(main())
+        def executor():
+            IsolatedExecutor(1).submit(len, "abc")
+        def mapped():
+            list(IsolatedExecutor(1).map(len, ["abc"]))
+        @isolated
+        def outer():
+            found = []
+            for use in (block, awaited, executor, mapped):
+                try:
+                    use()
+                except PolicyError as error:
+                    found.append(f"{use.__name__}: {error.field}: {error.problem}")
+            return found
+        print(*outer(), sep="\\n")
+        @isolated
+        def plain():
+            block()
+        try:
+            plain()
+        except PolicyError as error:
+            print(error.field, error.ran)
+    """)
+    told = "nested isolation: {} was used inside an isolate, which cannot start another"
+    box, pool = told.format("a sandbox block"), told.format("an IsolatedExecutor")
+    expected = [f"block: {box}", f"awaited: {box}", f"executor: {pool}", f"mapped: {pool}", "nested isolation True"]
+    assert printed.splitlines() == expected
+
+
 def test_isolates_do_not_nest(no_process: None, request: pytest.FixtureRequest, run_python: Any) -> None:
     request.getfixturevalue("monkeypatch").undo()
     printed = run_python("""

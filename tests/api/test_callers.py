@@ -260,6 +260,48 @@ def test_the_decorated_function_looks_like_itself(run_python: Run) -> None:
     assert printed == "work Do the work. (a: int, b: str = 'x') -> list[int] __main__ n\n3 None\n"
 
 
+def test_options_start_from_another_policy(run_python: Run) -> None:
+    printed = run_python("""
+        from isolate_fn import Policy, isolated
+        @isolated(timeout=3, prewarm=0)
+        def work():
+            pass
+        class Tool:
+            work = isolated(timeout=3)(work.__wrapped__)
+        for made in (work, Tool().work):
+            policy = made.options(policy=Policy(cwd="/tmp"), prewarm=2).policy
+            print(policy.cwd, policy.prewarm, policy.timeout, policy.name)
+        print(work.options(policy=Policy(name="other")).policy.name, work.options(policy="COMPUTE").policy.name)
+    """)
+    assert printed == "/tmp 2 None work\n/tmp 2 None work\nother work\n"
+
+
+def test_a_parameter_called_self_is_passed_by_name_too(run_python: Run) -> None:
+    printed = run_python("""
+        import asyncio
+        from isolate_fn import isolated
+        @isolated(prewarm=0)
+        def f(self, x):
+            return [self, x]
+        @isolated(prewarm=0)
+        async def waits(self, x):
+            return [self, x]
+        @isolated(prewarm=0)
+        def items(self, x):
+            yield self
+            yield x
+        class Tool:
+            @isolated(prewarm=0)
+            def method(instance, self, x):
+                return [self, x]
+        named = {"self": 1, "x": 2}
+        print(f(**named), f.submit(**named).result(), asyncio.run(f.call_async(**named)), asyncio.run(waits(**named)))
+        print(list(items(**named)), Tool().method(**named), Tool().method.submit(**named).result())
+        print(asyncio.run(Tool().method.call_async(**named)))
+    """)
+    assert printed == "[1, 2] [1, 2] [1, 2] [1, 2]\n[1, 2] [1, 2] [1, 2]\n[1, 2]\n"
+
+
 # --- big things ---------------------------------------------------------------------------------------
 
 

@@ -104,6 +104,12 @@ def send(number: int) -> None:
     time.sleep(60)
 
 
+def send_deadly(number: int) -> None:
+    """Send a signal that Python ignores or handles to oneself."""
+    signal.signal(number, signal.SIG_DFL)
+    send(number)
+
+
 def send_from_a_thread(number: int) -> None:
     """Have another thread do it while this one waits."""
     threading.Thread(target=send, args=(number,)).start()

@@ -14,7 +14,7 @@ from caller import isolates, wait_for
 from support import run_without
 
 from isolate_fn import Limits, isolated
-from isolate_fn.errors import Crashed, LimitExceeded, RemoteError, TimedOut, TransportError
+from isolate_fn.errors import Crashed, LimitExceeded, RemoteError, SyscallDenied, TimedOut, TransportError
 
 pytestmark = pytest.mark.needs("namespaces")
 
@@ -99,6 +99,19 @@ def test_the_signal_of_a_limit_that_was_not_reached(number):
     error = ending("send", number)
     assert type(error) is Crashed
     assert error.signal == number
+
+
+@pytest.mark.parametrize("on_denied", ["errno", "kill"])
+def test_the_signal_of_a_denied_call_may_be_its_own(on_denied):
+    error = ending("send", signal.SIGSYS, on_denied=on_denied)
+    assert type(error) is SyscallDenied
+    assert "or it sent itself that signal" in str(error).splitlines()[0]
+
+
+def test_the_signal_of_a_big_file_may_be_its_own():
+    error = ending("send_deadly", signal.SIGXFSZ, limits=Limits(file_size="1G"))
+    assert (error.limit, error.told_by, error.used) == ("file_size", "kernel", None)
+    assert "unless it sent itself that signal" in str(error).splitlines()[0]
 
 
 def test_memory_within_the_limit_and_silence_is_a_timeout():

@@ -187,6 +187,7 @@ def test_more_grants_than_allowed(host):
 def test_workers_that_serve_more_calls_are_given_no_mount(picture):
     with pytest.raises(PolicyError, match="pass an open file"):
         first.options(reuse=True)(ro(picture))
+    assert first.options(reuse=1)(ro(picture)) == first(ro(picture))  # it serves no other call
     with sandbox() as box:
         with pytest.raises(PolicyError, match="pass an open file"):
             box.call(first.__wrapped__, ro(picture))

@@ -44,6 +44,29 @@ def test_records_keep_name_level_place_and_failure(run: Run) -> None:
     assert printed == "shop.images ERROR work failing MainThread ZeroDivisionError: division by zero\n"
 
 
+def test_records_of_what_has_no_name_of_its_own(run: Run) -> None:
+    printed = run(
+        """
+        from isolate_fn import IsolatedExecutor, sandbox
+
+        def told():
+            names = {record.isolate for record in kept.records}
+            kept.records.clear()
+            return names
+
+        for options in ({}, {"name": "mine"}):
+            with sandbox(**options) as box:
+                box.call(work.f, 1)
+            print(told(), box.policy.name)
+            with IsolatedExecutor(1, **options) as pool:
+                pool.submit(work.f, 1).result()
+            print(told(), pool.policy.name)
+        """,
+        LOGS,
+    )
+    assert printed == "{'sandbox'} None\n{'IsolatedExecutor'} None\n{'mine'} mine\n{'mine'} mine\n"
+
+
 @pytest.mark.parametrize("reuse", [False, True])
 def test_the_callers_levels_decide_what_is_sent(reuse: bool, run: Run) -> None:
     printed = run(
