@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from isolate_fn import isolated, ro, sandbox, tmpfs
+from isolate_fn.presets import IMAGES
+from isolate_fn.rules import BasicCapabilities, SystemIO
 
 pytestmark = pytest.mark.needs("namespaces")
 
@@ -144,6 +146,42 @@ def test_threads(follow):
     value, options = follow(sum_in_threads, [-1, 2, -3], rules=["getpid"], preload=("concurrent.futures.thread",))
     assert value == 6
     assert "Threads" in str(options["rules"])
+
+
+def write_and_lock():
+    import fcntl
+
+    with open("/tmp/out", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return file.write("written")
+
+
+@pytest.mark.parametrize("rules", [IMAGES.rules, (SystemIO().allow_open_readonly(),)], ids=["preset", "own"])
+def test_rules_that_conflict_with_what_is_needed(follow, rules):
+    value, options = follow(write_and_lock, rules=[*rules], rounds=9)
+    assert value == 7
+    assert not [each for each in rules if isinstance(each, SystemIO) and each in options["rules"]], "it was replaced"
+
+
+def use_database():
+    import sqlite3
+
+    with sqlite3.connect("/tmp/data.db") as database:
+        database.execute("create table a (b)")
+        database.execute("insert into a values (1)")
+        return database.execute("select b from a").fetchone()[0]
+
+
+def test_what_several_notes_advise_goes_together():
+    """A database is opened for writing, and where that is denied for reading: both at once."""
+    import sqlite3  # noqa: F401 - of this module's, so that the rules do not have to let it be imported
+
+    rules = [BasicCapabilities(), SystemIO().allow_metadata()]
+    with pytest.raises(Exception, match="unable to open") as caught:
+        isolated(use_database, rules=rules, preload=("sqlite3",), prewarm=0)()
+    notes = [each for each in caught.value.__notes__ if "openat" in each]
+    assert notes
+    assert all(each.endswith("add rules=[SystemIO().allow_open()]") for each in notes)
 
 
 def offset_of(key):
