@@ -6,8 +6,11 @@ import functools
 import inspect
 from collections.abc import Iterator, Sequence
 
+from isolate_fn._plan.rule_permissions import check_conflicts, settle
+from isolate_fn._plan.rule_sets import gather
 from isolate_fn._plan.seccomp import lets_through
 from isolate_fn._plan.seccomp_base import worker_policy
+from isolate_fn.errors import ConflictingRules
 from isolate_fn.policy.rule_sets.base import RuleSet
 from isolate_fn.policy.rule_sets.basic import BasicCapabilities, Memory
 from isolate_fn.policy.rule_sets.builtin import Builtin
@@ -30,46 +33,104 @@ PROGRAMS = (
 """For a policy without rules of its own, whose first would take away what is not listed: programs, beside what is usual."""
 
 
-def fix(machine: str, name: str, arguments: Sequence[int], *, network: bool, rules: bool) -> str:
-    """Return options that permit a call, as they are written in a policy; empty where none does.
+Call = tuple[str, Sequence[int]]
+"""Name and arguments, as unsigned 64-bit values."""
+Entries = tuple[RuleSet | str, ...]
 
-    A list among them is to be added to what the policy has already.
+
+def fixes(machine: str, calls: Sequence[Call], *, network: bool, rules: Entries | None) -> list[str]:
+    """Return for each call options that permit it, as they are written in a policy; empty where none does.
+
+    A list among them is to be added to what the policy has already, and can be, all together: no set of rules that is named
+    conflicts with those of the policy. Where one would, what has to give way is named: ``in place of A: B``.
 
     Args:
         machine: the architecture.
-        name: of the call.
-        arguments: as unsigned 64-bit values.
+        calls: that were denied.
         network: the policy has ``network=True``.
-        rules: it has ``rules=``.
+        rules: its ``rules=``; None where it has none.
     """
-    six = (*arguments, *(0,) * (6 - len(arguments)))
+    calls = [(name, (*arguments, *(0,) * (6 - len(arguments)))) for name, arguments in calls]
+    options = [_options(machine, call, network=network, rules=rules is not None) for call in calls]
+    words = [""] * len(calls) if rules is None else _advised(calls, rules)
+    return [
+        ", ".join((*parts, *filter(None, [word]))) if parts is not None and (word or rules is None) else ""
+        for parts, word in zip(options, words, strict=True)
+    ]
+
+
+def _options(machine: str, call: Call, *, network: bool, rules: bool) -> list[str] | None:
+    """Return options beside rules that are wanting, None where no option permits the call."""
 
     def permitted(*, network: bool, programs: bool) -> bool:
         policy = worker_policy(network=network, exec=programs)
-        return lets_through(policy.decide(machine, name, six))
+        return lets_through(policy.decide(machine, *call))
 
     parts = []
     if not permitted(network=network, programs=True):
         if not permitted(network=True, programs=True):
-            return ""
+            return None
         parts, network = ["network=True"], True
-    if rules:
-        smallest = _smallest(name, six)
-        if not smallest:
-            return ""
-        parts.append(f"rules=[{smallest}]")
-    elif not permitted(network=network, programs=False):
+    if not rules and not permitted(network=network, programs=False):
         parts.append(PROGRAMS)
-    return ", ".join(parts)
+    return parts
 
 
-def _smallest(name: str, arguments: tuple[int, ...]) -> str:
-    """Return the rule set that permits the call and least beside."""
-    found = [each for each in _choices() if _permits(each, name, arguments)]
-    return repr(min(found, key=_order)) if found else ""
+def _advised(calls: Sequence[Call], rules: Entries) -> list[str]:
+    """Return what to write for each call: the smallest sets, or where these would conflict with each other, common ones."""
+    chosen = [next((each for each in _permitting(call) if _works(call, (*rules, each))), None) for call in calls]
+    distinct = tuple(dict.fromkeys(each for each in chosen if each is not None))
+    if _conflict((*rules, *distinct)) is not None:
+        widest = sorted(distinct, key=_order, reverse=True)
+        chosen = [
+            each and next((other for other in widest if type(other) is type(each) and _permits(other, *call)), each)
+            for call, each in zip(calls, chosen, strict=True)
+        ]
+    return [
+        _instead(call, rules) if each is None else f"rules=[{each!r}]" for call, each in zip(calls, chosen, strict=True)
+    ]
 
 
-def _permits(rule_set: RuleSet, name: str, arguments: tuple[int, ...]) -> bool:
+def _instead(call: Call, rules: Entries) -> str:
+    """Return which of the policy's rules has to give way to which, so that a call is permitted; empty where none would do."""
+    for wanted in _permitting(call):
+        for index, entry in enumerate(rules):
+            if isinstance(entry, Builtin) and type(entry) is type(wanted):
+                wider = entry.joined(wanted)
+                if _works(call, (*rules[:index], wider, *rules[index + 1 :])):
+                    return f"in place of {entry!r}: {wider!r}"
+    for wanted in _permitting(call):
+        found = _conflict((*rules, wanted))
+        if found is not None:
+            return f"in place of what {found.sets[0]} says of {found.syscall}: {wanted!r}"
+        for left in settle(gather("rules", (*rules, wanted)))[1]:
+            if left.call == call[0]:
+                return f"in place of what {left.to} says of {left.because_of}: {wanted!r}"
+    return ""
+
+
+def _works(call: Call, rules: Entries) -> bool:
+    """Tell whether rules go together and permit a call."""
+    name, arguments = call
+    staying, _ = settle(gather("rules", rules))
+    permitted = any(one.call == name and all(each.matches(arguments) for each in one.conditions) for one in staying)
+    return permitted and _conflict(rules) is None
+
+
+def _conflict(rules: Entries) -> ConflictingRules | None:
+    try:
+        check_conflicts("rules", settle(gather("rules", rules))[0])
+    except ConflictingRules as conflict:
+        return conflict
+    return None
+
+
+def _permitting(call: Call) -> list[Builtin]:
+    """Return the rule sets that permit a call, that which permits least beside first."""
+    return [each for each in _choices() if _permits(each, *call)]
+
+
+def _permits(rule_set: RuleSet, name: str, arguments: Sequence[int]) -> bool:
     if name in rule_set.simple_rules():
         return True
     return any(rule.matches(arguments) for rule in rule_set.conditional_rules().get(name, ()))
@@ -83,8 +144,9 @@ def _order(rule_set: RuleSet) -> tuple[bool, int, int]:
 
 @functools.cache
 def _choices() -> tuple[Builtin, ...]:
-    """Return every value that a builtin set makes by one word."""
-    return tuple(each for kind in _SETS for each in _values(kind))
+    """Return every value that a builtin set makes by one word, and last all of each."""
+    words = sorted((each for kind in _SETS for each in _values(kind)), key=_order)
+    return tuple(dict.fromkeys((*words, *sorted((kind.everything() for kind in _SETS), key=_order))))
 
 
 def _values(kind: type[Builtin]) -> Iterator[Builtin]:
@@ -97,4 +159,4 @@ def _values(kind: type[Builtin]) -> Iterator[Builtin]:
                 yield getattr(kind.nothing(), word)()
 
 
-__all__ = ["PROGRAMS", "fix"]
+__all__ = ["PROGRAMS", "fixes"]

@@ -164,7 +164,7 @@ def compile_rule_sets(
     if denial == ALLOW:
         remedy = "use ERRNO(errno.EPERM), or LOG to let everything through and read of it in the audit log"
         raise PolicyError(field, "the default action ALLOW denies nothing", remedy)
-    staying, left_out = settle(_permissions(field, entries))
+    staying, left_out = settle(gather(field, entries))
     check_conflicts(field, staying)
     origins: dict[str, dict[str, None]] = {}
     for permission in staying:
@@ -180,7 +180,7 @@ def compile_rule_sets(
     )
 
 
-def _permissions(field: str, entries: Sequence[RuleSet | str]) -> list[Permission]:
+def gather(field: str, entries: Sequence[RuleSet | str]) -> list[Permission]:
     """Return what all sets permit, BasicCapabilities included, and what of that gives way to what."""
     found = [permission for owner, entry in enumerate(entries) for permission in permissions_of(field, owner, entry)]
     basic = list(permissions_of(field, _BY_ITSELF, BasicCapabilities()))

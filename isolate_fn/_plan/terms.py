@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from isolate_fn.policy.host import Host
+    from isolate_fn.policy.rule_sets.base import RuleSet
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +33,7 @@ class Terms:
         trust_result: unpickle what comes back; accepted by name.
         expose: host functions, by name; None for none.
         on_denied: what is to be done about what is denied.
+        rules: the policy's, which advice has to go with; None for none.
     """
 
     timeout: float | None
@@ -45,6 +47,7 @@ class Terms:
     trust_result: bool
     expose: dict[str, Host] | None = None
     on_denied: str = "report"
+    rules: tuple[RuleSet | str, ...] | None = None
 
 
 def terms_of(policy: Policy) -> Terms:
@@ -61,6 +64,7 @@ def terms_of(policy: Policy) -> Terms:
         trust_result=TrustResult in policy.accept,
         expose=_hosts(policy.expose) if policy.expose else None,
         on_denied=policy.on_denied,
+        rules=policy.rules,
     )
 
 

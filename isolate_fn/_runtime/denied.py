@@ -10,7 +10,7 @@ import os
 import sys
 
 from isolate_fn._plan.argument_names import decoded, path_of
-from isolate_fn._plan.fixes import fix
+from isolate_fn._plan.fixes import fixes
 from isolate_fn._runtime.report import Denial
 from isolate_fn._sys import constants as k
 from isolate_fn._sys import numbers
@@ -32,8 +32,7 @@ _INSTALLED = ("site-packages/", "dist-packages/")
 
 def denials(isolate: Isolate, prepared: Prepared) -> tuple[Denial, ...]:
     """Return everything that was denied in an isolate, oldest first."""
-    told = [_denial(record, prepared) for _, record in sorted(isolate.denials.items())]
-    return (*told, *isolate.missing)
+    return (*_told([record for _, record in sorted(isolate.denials.items())], prepared), *isolate.missing)
 
 
 def taken(isolate: Isolate, prepared: Prepared) -> list[Denial]:
@@ -42,7 +41,7 @@ def taken(isolate: Isolate, prepared: Prepared) -> list[Denial]:
     news, isolate.news = isolate.news, []
     if not news:
         return []
-    found = [_denial(isolate.denials[each], prepared) for each in news]
+    found = _told([isolate.denials[each] for each in news], prepared)
     log(found, prepared)
     return found
 
@@ -72,7 +71,15 @@ def log(found: list[Denial], prepared: Prepared) -> None:
         logger.warning("%s", each, extra={"isolate": prepared.plan.name, "denial": each})
 
 
-def _denial(record: dict[str, Any], prepared: Prepared) -> Denial:
+def _told(records: list[dict[str, Any]], prepared: Prepared) -> list[Denial]:
+    """Return what is told of denials together: what permits one must go with what permits another."""
+    calls = [(_name(record["number"], prepared), record["arguments"]) for record in records]
+    rules = prepared.terms.rules
+    advice = fixes(prepared.features.machine, calls, network=_network(prepared), rules=rules)
+    return [_denial(record, fix, prepared) for record, fix in zip(records, advice, strict=True)]
+
+
+def _denial(record: dict[str, Any], fix: str, prepared: Prepared) -> Denial:
     name = _name(record["number"], prepared)
     texts = [None if each is None else visible(each, _MOST_TEXT) for each in record["texts"]]
     frames = [(visible(file, _MOST_TEXT), line, visible(code, _MOST_TEXT)) for file, line, code in record["frames"]]
@@ -88,7 +95,7 @@ def _denial(record: dict[str, Any], prepared: Prepared) -> Denial:
         count=record["count"],
         location=_location(frames),
         stack=tuple(f"{file}:{line} in {code}" for file, line, code in frames if not file.startswith(_OURS)),
-        fix=_fix(name, record, prepared),
+        fix=fix,
     )
 
 
@@ -96,11 +103,6 @@ def _name(number: int, prepared: Prepared) -> str:
     if number < 0:
         return "others"
     return numbers.names(prepared.features.machine).get(number, f"system call {number}")
-
-
-def _fix(name: str, record: dict[str, Any], prepared: Prepared) -> str:
-    rules = prepared.plan.rules is not None
-    return fix(prepared.features.machine, name, record["arguments"], network=_network(prepared), rules=rules)
 
 
 def _network(prepared: Prepared) -> bool:

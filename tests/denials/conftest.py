@@ -15,6 +15,7 @@ import isolate_fn
 from isolate_fn import isolated, rules
 
 _ADVICE = re.compile(r"(?:; add |raise it with )(\w+=.*?)(?:, or make the function need less)?$", re.MULTILINE)
+_INSTEAD = re.compile(r"; in place of (\w.*?\)): (\w.*\))$", re.MULTILINE)
 
 
 @pytest.fixture
@@ -30,12 +31,17 @@ def advice_in(error: BaseException) -> list[dict[str, Any]]:
     """Return what the notes and the text of an error say to write, evaluated."""
     text = "\n".join([*getattr(error, "__notes__", ()), str(error)])
     names = {**{name: getattr(isolate_fn, name) for name in isolate_fn.__all__}, **vars(rules)}
-    return [eval(f"dict({words})", names) for words in _ADVICE.findall(text)]
+    instead = [{"instead": (eval(old, names), eval(new, names))} for old, new in _INSTEAD.findall(text)]
+    return [eval(f"dict({words})", names) for words in _ADVICE.findall(text)] + instead
 
 
 def with_advice(options: dict[str, Any], advice: dict[str, Any]) -> dict[str, Any]:
-    """Return options with what was advised: lists grow, anything else is replaced."""
-    merged = dict(options)
+    """Return options with what was advised: lists grow, anything else is replaced, as is what is to be in place of a word."""
+    old, new = advice.pop("instead", (None, None))
+    merged = {
+        name: [new if each == old else each for each in value] if name in ("rules", "mounts") and old is not None else value
+        for name, value in options.items()
+    }
     for name, value in advice.items():
         merged[name] = [*merged.get(name, ()), *value] if isinstance(value, list) else value
     return merged

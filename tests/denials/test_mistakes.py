@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from isolate_fn import isolated, ro, sandbox, tmpfs
+from isolate_fn.presets import IMAGES
+from isolate_fn.rules import BasicCapabilities, SystemIO
 
 pytestmark = pytest.mark.needs("namespaces")
 
@@ -131,6 +133,37 @@ def test_subprocess(follow):
     assert "/usr/bin/printf" in str(options["mounts"])
 
 
+def sort_by_program():
+    import subprocess
+
+    return subprocess.run(["sort"], input="b\na\n", capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("options", [{}, {"env": {"PATH": "/nowhere:/bin"}}], ids=["PATH", "env"])
+def test_a_program_by_its_name(follow, options):
+    value, options = follow(sort_by_program, **options)
+    assert value == "a\nb\n"
+    assert options["mounts"] == [ro(shutil.which("sort", path=options.get("env", os.environ)["PATH"]))]
+
+
+def test_a_program_that_is_nowhere_in_the_isolates_path(follow):
+    with pytest.raises(FileNotFoundError, match="sort") as caught:
+        follow(sort_by_program, env={"PATH": "/nowhere"})
+    assert "mounts=" not in str(getattr(caught.value, "__notes__", ""))
+
+
+def run_a_shell():
+    import subprocess
+
+    return subprocess.check_output("echo started", shell=True, text=True)  # noqa: S602, S607 - that is what is tried
+
+
+def test_a_shell(follow):
+    value, options = follow(run_a_shell)
+    assert value == "started\n"
+    assert options["mounts"] == [ro("/bin/sh")]
+
+
 def sum_in_threads(numbers):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -144,6 +177,42 @@ def test_threads(follow):
     value, options = follow(sum_in_threads, [-1, 2, -3], rules=["getpid"], preload=("concurrent.futures.thread",))
     assert value == 6
     assert "Threads" in str(options["rules"])
+
+
+def write_and_lock():
+    import fcntl
+
+    with open("/tmp/out", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return file.write("written")
+
+
+@pytest.mark.parametrize("rules", [IMAGES.rules, (SystemIO().allow_open_readonly(),)], ids=["preset", "own"])
+def test_rules_that_conflict_with_what_is_needed(follow, rules):
+    value, options = follow(write_and_lock, rules=[*rules], rounds=9)
+    assert value == 7
+    assert not [each for each in rules if isinstance(each, SystemIO) and each in options["rules"]], "it was replaced"
+
+
+def use_database():
+    import sqlite3
+
+    with sqlite3.connect("/tmp/data.db") as database:
+        database.execute("create table a (b)")
+        database.execute("insert into a values (1)")
+        return database.execute("select b from a").fetchone()[0]
+
+
+def test_what_several_notes_advise_goes_together():
+    """A database is opened for writing, and where that is denied for reading: both at once."""
+    import sqlite3  # noqa: F401 - of this module's, so that the rules do not have to let it be imported
+
+    rules = [BasicCapabilities(), SystemIO().allow_metadata()]
+    with pytest.raises(Exception, match="unable to open") as caught:
+        isolated(use_database, rules=rules, preload=("sqlite3",), prewarm=0)()
+    notes = [each for each in caught.value.__notes__ if "openat" in each]
+    assert notes
+    assert all(each.endswith("add rules=[SystemIO().allow_open()]") for each in notes)
 
 
 def offset_of(key):

@@ -119,7 +119,7 @@ CASES = [
 
 @pytest.mark.parametrize(("call", "arguments"), CASES)
 def test_advised_rule_sets_permit_the_call(call, arguments):
-    advised = eval(f"dict({fixes.fix('x86_64', call, arguments, network=False, rules=True)})", vars(rules))
+    advised = eval(f"dict({fixes.fixes('x86_64', [(call, arguments)], network=False, rules=())[0]})", vars(rules))
     six = (*arguments, *(0,) * (6 - len(arguments)))
     (chosen,) = advised["rules"]
     conditional = chosen.conditional_rules().get(call, ())
@@ -129,7 +129,38 @@ def test_advised_rule_sets_permit_the_call(call, arguments):
 def test_what_no_option_permits_is_not_advised():
     for call in ("ptrace", "mount", "bpf", "setuid"):
         for given in (True, False):
-            assert fixes.fix("x86_64", call, (), network=given, rules=given) == ""
+            assert fixes.fixes("x86_64", [(call, ())], network=given, rules=() if given else None) == [""]
+
+
+READING, WRITING = ("openat", (0, 0, os.O_RDONLY)), ("openat", (0, 0, os.O_WRONLY | os.O_CREAT))
+CUSTOM = rules.Custom("mine", rules.Rule("openat", rules.Arg(1) == 3))
+
+
+def advised(*calls, given=()):
+    return fixes.fixes("x86_64", calls, network=False, rules=given)
+
+
+def test_advice_goes_with_the_rules_that_there_are():
+    assert advised(WRITING) == ["rules=[SystemIO().allow_open()]"]
+    assert advised(WRITING, given=(rules.SystemIO().allow_read(),)) == ["rules=[SystemIO().allow_open()]"]
+    (told,) = advised(WRITING, given=(rules.Pipes(), rules.SystemIO().allow_open_readonly().allow_read()))
+    old, new = told.removeprefix("in place of ").split(": ")
+    assert eval(old, vars(rules)) == rules.SystemIO().allow_open_readonly().allow_read()
+    assert eval(new, vars(rules)) == rules.SystemIO().allow_open_readonly().allow_read().allow_open()
+    assert advised(WRITING, given=(CUSTOM,)) == ["in place of what mine says of openat: SystemIO().allow_open()"]
+    without = rules.SystemIO().allow_open().without("openat").restrict(rules.Rule("open", rules.Arg(1) == 3))
+    assert "SystemIO().allow_open()" in advised(WRITING, given=(without,))[0]
+
+
+def test_advice_for_several_calls_goes_together():
+    assert advised(READING) == ["rules=[SystemIO().allow_open_readonly()]"]
+    assert advised(READING, WRITING) == ["rules=[SystemIO().allow_open()]"] * 2
+    assert advised(READING, ("close", ())) == ["rules=[SystemIO().allow_open_readonly()]", "rules=[SystemIO().allow_close()]"]
+
+
+def test_what_only_a_whole_set_permits_is_advised_last():
+    assert advised(("flock", ())) == ["rules=[SystemIO.everything()]"]
+    assert advised(("mmap", (0, 0, 3, 1, 5, 0))) == ["rules=[Memory().allow_memory_files()]"]
 
 
 @pytest.mark.parametrize("machine", numbers.MACHINES)

@@ -155,6 +155,10 @@ class Builtin(RuleSet):
         words += [f"without({', '.join(map(repr, self._removed))})"] if self._removed else []
         return ".".join((start, *words))
 
+    def joined(self, other: Self) -> Self:
+        """Return the value with what another one of the same set permits as well; what was tightened stays so."""
+        return self._with(*other._chosen)
+
     def _with(self, *more: Permission) -> Self:
         """Return the value with these permissions as well; the order of choosing leaves no trace."""
         return self._changed((*self._chosen, *more), self._tightened, self._removed)
