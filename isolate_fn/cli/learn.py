@@ -20,7 +20,7 @@ from typing import Any
 
 from isolate_fn import Learning, Policy, Seen, learn
 from isolate_fn.cli.ending import EXIT_SIGNALLED, Ended, orderly
-from isolate_fn.cli.policies import policy_named, said
+from isolate_fn.cli.policies import absolute, policy_named, said
 from isolate_fn.cli.progress import progress
 from isolate_fn.cli.terminal import harmless
 from isolate_fn.errors import IsolationError, PolicyError
@@ -180,7 +180,7 @@ def _named(text: str) -> Any:
     module, colon, name = text.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
         raise _Usage(f"{text!r} is not MODULE:FUNCTION; a program is written after --")
-    here = os.getcwd()
+    here = absolute(os.curdir)
     if here not in sys.path:
         sys.path.insert(0, here)  # as `python -m` does; isolates import from there as well
     try:

@@ -734,6 +734,15 @@ def test_a_deleted_working_directory(run_python: Run, tmp_path: Path) -> None:
     assert run_python("", str(tmp_path / "main.py")) == "/work\n"
 
 
+@pytest.mark.skipif(sys.version_info[:3] == (3, 13, 0), reason="CPython 3.13.0 itself fails there with '' on sys.path")
+def test_a_deleted_working_directory_that_is_imported_from(run_python: Run, tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        "import os, sys\nos.mkdir('gone')\nos.chdir('gone')\nos.rmdir('../gone')\nsys.path.insert(0, '')\n"
+        "from isolate_fn import isolated\nprint(isolated(lambda: os.getcwd())())\n"
+    )
+    assert run_python("", str(tmp_path / "main.py")) == "/work\n"
+
+
 def test_limits_of_the_caller(run_python: Run) -> None:
     printed = run_python("""
         import resource
