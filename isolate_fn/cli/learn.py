@@ -57,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     words = options.what
+    if options.script is not None:
+        _look_for(options.script)
     checked = _checked(options.check) if options.check else None
     seen, status = None, 0
     if words:
@@ -73,6 +75,14 @@ def _run(options: argparse.Namespace) -> int:
         return status or found
     _print(seen, options.form)
     return status
+
+
+def _look_for(script: str) -> None:
+    """Find out that a script is missing before anything is learned: its own errors are another matter."""
+    try:
+        os.stat(script)
+    except OSError as error:
+        raise _Usage(f"--script {harmless(script)}: {error.strerror}") from error
 
 
 def _say(text: str, status: int) -> int:
