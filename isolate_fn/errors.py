@@ -276,7 +276,7 @@ class LimitExceeded(Terminated):
     ) -> None:
         super().__init__(limit, allowed, used, report)
         self.limit, self.allowed, self.used, self.report = limit, allowed, used, report
-        more = 2 * allowed if allowed else "..."
+        more = 2 * max(allowed, used or 0) if allowed else "..."
         self.remedy = f"raise it with limits=Limits({limit}={more}), or make the function need less"
 
     def _what(self) -> str:

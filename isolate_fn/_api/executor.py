@@ -16,11 +16,15 @@ from isolate_fn._api.chunks import Chunk, check_size
 from isolate_fn._api.crew import Crew
 from isolate_fn._api.nested import refuse_nested
 from isolate_fn._api.workers import Initializer, Repeated, Workers
+from isolate_fn.policy.limits import Limits
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
+from isolate_fn.policy.values import unknown_option
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_OWN = ("max_workers", "initializer", "initargs", "policy")
 
 
 class IsolatedExecutor(Executor):
@@ -63,6 +67,9 @@ class IsolatedExecutor(Executor):
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        for name in isolated_options:
+            if name not in Policy.__annotations__ and name not in Limits.__annotations__:
+                raise unknown_option(name, name, (*_OWN, *Policy.__annotations__))
         self.policy = Policy.from_options(policy, **isolated_options)
         refuse_unbuilt(self.policy)
         self._max_workers = max_workers

@@ -244,11 +244,14 @@ MORE_PROCESSES = (
     "raise the limit on processes: ulimit -u, pids.max of a cgroup (systemd: TasksMax=, Docker: --pids-limit) or sysctl "
     "kernel.pid_max; `isolate-fn doctor` says which it is"
 )
+FILES = {
+    errno.EMFILE: "raise the limit on open files (ulimit -n), or keep fewer isolates at a time",
+    errno.ENFILE: "raise sysctl fs.file-max: the whole machine has too many files open",
+}
 _STARTS = {
     errno.EAGAIN: MORE_PROCESSES,
     errno.ENOMEM: "free memory, or raise the memory limit of the container or cgroup",
-    errno.EMFILE: "raise the limit on open files (ulimit -n), or keep fewer isolates at a time",
-    errno.ENFILE: "raise sysctl fs.file-max: the whole machine has too many files open",
+    **FILES,
 }
 
 

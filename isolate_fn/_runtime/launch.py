@@ -143,8 +143,8 @@ def hint(key: LaunchKey, module: str) -> None:
     with state.lock:
         launched = state.waiting.get(key)
         if launched is not None:
-            told = marshal.dumps({"early": module, "sys_path": [os.path.abspath(entry) for entry in sys.path]})
-            with contextlib.suppress(OSError):  # it is gone; who takes it hears why
+            with contextlib.suppress(OSError):  # it is gone; who takes it hears why. Or our working directory is
+                told = marshal.dumps({"early": module, "sys_path": [os.path.abspath(entry) for entry in sys.path]})
                 launched.control.sendall(len(told).to_bytes(4, "little") + told)
 
 

@@ -134,4 +134,6 @@ def of_step(step: str, call: str, number: int, detail: str) -> str:
             return f"{remedy.fix} ({remedy.cause})"
     if number == errno.EAGAIN:
         return remedies.MORE_PROCESSES
+    if number in remedies.FILES:
+        return remedies.FILES[number]
     return remedies.STEPS.get(step, f"{detail}; see what `isolate-fn doctor` finds, and docs/troubleshooting.md")

@@ -11,7 +11,7 @@ from typing import Any
 from isolate_fn import Policy, explain
 from isolate_fn.cli import painting
 from isolate_fn.cli.expressions import NotARuleSet, read_rule_set
-from isolate_fn.cli.policies import policy_named, said
+from isolate_fn.cli.policies import absolute, policy_named, said
 from isolate_fn.errors import PolicyError, Unsupported
 
 EXIT_WRONG = 1
@@ -53,7 +53,7 @@ def _subject(text: str) -> Any:
     module, colon, name = text.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
         return read_rule_set(text)
-    here = os.getcwd()
+    here = absolute(os.curdir)
     if here not in sys.path:
         sys.path.insert(0, here)  # as `python -m` does; it stays, because an isolate would import from there as well
     try:

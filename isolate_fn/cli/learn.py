@@ -20,7 +20,7 @@ from typing import Any
 
 from isolate_fn import Learning, Policy, Seen, learn
 from isolate_fn.cli.ending import EXIT_SIGNALLED, Ended, orderly
-from isolate_fn.cli.policies import policy_named, said
+from isolate_fn.cli.policies import absolute, policy_named, said
 from isolate_fn.cli.progress import progress
 from isolate_fn.cli.terminal import harmless
 from isolate_fn.errors import IsolationError, PolicyError
@@ -57,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     words = options.what
+    if options.script is not None:
+        _look_for(options.script)
     checked = _checked(options.check) if options.check else None
     seen, status = None, 0
     if words:
@@ -73,6 +75,14 @@ def _run(options: argparse.Namespace) -> int:
         return status or found
     _print(seen, options.form)
     return status
+
+
+def _look_for(script: str) -> None:
+    """Find out that a script is missing before anything is learned: its own errors are another matter."""
+    try:
+        os.stat(script)
+    except OSError as error:
+        raise _Usage(f"--script {harmless(script)}: {error.strerror}") from error
 
 
 def _say(text: str, status: int) -> int:
@@ -180,7 +190,7 @@ def _named(text: str) -> Any:
     module, colon, name = text.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
         raise _Usage(f"{text!r} is not MODULE:FUNCTION; a program is written after --")
-    here = os.getcwd()
+    here = absolute(os.curdir)
     if here not in sys.path:
         sys.path.insert(0, here)  # as `python -m` does; isolates import from there as well
     try:

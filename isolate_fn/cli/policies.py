@@ -26,7 +26,21 @@ def policy_named(text: str) -> Policy:
         return Policy.from_toml(path, name)
     from isolate_fn.policy.toml.find import policy_named
 
-    return policy_named(text, os.getcwd())
+    return policy_named(text, os.curdir)
+
+
+def absolute(path: str) -> str:
+    """Return a path as seen from the working directory.
+
+    Raises:
+        PolicyError: it starts there, and the working directory has been removed.
+    """
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        from isolate_fn.policy.toml.find import gone
+
+        raise PolicyError(path, gone(), "change to a directory that exists") from None
 
 
 def said(error: IsolationError) -> str:

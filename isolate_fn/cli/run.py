@@ -19,7 +19,7 @@ import threading
 from typing import IO, Any
 
 from isolate_fn import Limits, Policy, ro, rw, sandbox
-from isolate_fn.cli.policies import policy_named, said
+from isolate_fn.cli.policies import absolute, policy_named, said
 from isolate_fn.errors import IsolationError, PolicyError
 
 EXIT_USAGE = 2
@@ -41,9 +41,6 @@ def run(options: argparse.Namespace) -> int:
     except subprocess.TimeoutExpired as over:
         print(f"isolate-fn run: {argv[0]}: its time of {over.timeout:g} seconds was over", file=sys.stderr)
         return EXIT_TIMEOUT
-    except (FileNotFoundError, PermissionError) as error:
-        print(f"isolate-fn run: {argv[0]}: {error.strerror}", file=sys.stderr)
-        return EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_EXECUTABLE
     except IsolationError as error:
         print(f"isolate-fn run: {said(error)}", file=sys.stderr)
         return EXIT_ISOLATION
@@ -51,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _policy(options: argparse.Namespace) -> Policy:
     base = policy_named(options.policy or "TOOLS")
-    mounts = [make(os.path.abspath(path)) for make, paths in ((ro, options.ro), (rw, options.rw)) for path in paths]
+    mounts = [make(absolute(path)) for make, paths in ((ro, options.ro), (rw, options.rw)) for path in paths]
     changes: dict[str, Any] = {"mounts": (*base.mounts, *mounts), "env": {**base.env, **_variables(options.env)}}
     if options.net:
         changes["network"] = True
@@ -78,7 +75,12 @@ def _in_sandbox(policy: Policy, argv: list[str]) -> int:
     lost: dict[int, OSError] = {}
     piped = [None if os.isatty(number) else subprocess.PIPE for number in (1, 2)]
     with sandbox(policy=policy) as box:
-        program = box.popen(argv, stdin=_for_reading(0), stdout=piped[0], stderr=piped[1])
+        given = _for_reading(0)
+        try:
+            program = box.popen(argv, stdin=given, stdout=piped[0], stderr=piped[1])
+        except (FileNotFoundError, PermissionError) as error:
+            print(f"isolate-fn run: {argv[0]}: {error.strerror}", file=sys.stderr)
+            return EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_EXECUTABLE
         copies = [
             threading.Thread(target=_copy, args=(pipe, number, lost), daemon=True)
             for pipe, number in ((program.stdout, 1), (program.stderr, 2))

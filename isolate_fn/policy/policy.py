@@ -112,7 +112,7 @@ class Policy(Value):
     ) -> None:
         self._keep(
             mounts=conflicts.check_mounts(mounts),
-            network=network if isinstance(network, Network) else checks.boolean("network", network),
+            network=_network(network),
             rules=None if rules is None else _check_rules(rules),
             limits=_limits(limits),
             timeout=None if timeout is None else checks.seconds("timeout", timeout),
@@ -225,6 +225,18 @@ def _limits(value: object) -> Limits:
             "limits", f"{checks.show(value)} is not a Limits", 'write limits=Limits(memory="512M")'
         )
     return value
+
+
+def _network(value: object) -> bool | Network:
+    if isinstance(value, Network):
+        return value
+    if isinstance(value, (list, tuple, set, frozenset)) or (isinstance(value, str) and ":" in value):
+        remedy = (
+            "single destinations are network=Network(connect=[...]), which this version cannot enforce: use False, or True for "
+            "the host's whole network"
+        )
+        raise PolicyError("network", f"{checks.show(value)} is not a bool", remedy)
+    return checks.boolean("network", value)
 
 
 def _returns(value: object) -> tuple[Any, ...]:

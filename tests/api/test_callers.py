@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import py_compile
@@ -774,6 +775,29 @@ def test_a_deleted_working_directory(run_python: Run, tmp_path: Path) -> None:
         "from isolate_fn import isolated\nprint(isolated(lambda: os.getcwd())())\n"
     )
     assert run_python("", str(tmp_path / "main.py")) == "/work\n"
+
+
+@pytest.mark.skipif(sys.version_info[:3] == (3, 13, 0), reason="CPython 3.13.0 itself fails there with '' on sys.path")
+def test_a_deleted_working_directory_that_is_imported_from(run_python: Run, tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        "import os, sys\nos.mkdir('gone')\nos.chdir('gone')\nos.rmdir('../gone')\nsys.path.insert(0, '')\n"
+        "from isolate_fn import isolated\nprint(isolated(lambda: os.getcwd())())\n"
+    )
+    assert run_python("", str(tmp_path / "main.py")) == "/work\n"
+
+
+@pytest.mark.parametrize("files", [20, 24])
+def test_too_few_open_files_are_named(run_python: Run, files: int) -> None:
+    printed = run_python(f"""
+        import resource
+        from isolate_fn import errors, isolated
+        resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}))
+        try:
+            isolated(abs, prewarm=0)(-1)
+        except errors.SetupError as error:
+            print(error.errno, "ulimit -n" in error.remedy, "sysctl" in error.remedy)
+    """)
+    assert printed == f"{errno.EMFILE} True False\n"
 
 
 def test_limits_of_the_caller(run_python: Run) -> None:

@@ -164,6 +164,31 @@ def test_closed_streams_are_no_harm() -> None:
     assert done.returncode == 4
 
 
+def test_a_working_directory_that_has_been_removed(tmp_path: Path) -> None:
+    """Not by -c: with '' on sys.path, CPython 3.13.0 fails there before anything of ours does."""
+    gone = tmp_path / "gone"
+    main = tmp_path / "main.py"
+    main.write_text(
+        f"import os, sys\nos.mkdir({str(gone)!r})\nos.chdir({str(gone)!r})\nos.rmdir({str(gone)!r})\n"
+        "from isolate_fn.cli import main\nsys.exit(main())\n"
+    )
+
+    def there(*words: str) -> tuple[int, str, str]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([sys.executable, main, *words], capture_output=True, text=True, timeout=60, env=environment)
+        return done.returncode, done.stdout, done.stderr
+
+    said = f"the working directory, '{gone}', has been removed\n  try: change to a directory that exists"
+    assert there("run", "--", "/bin/echo", "hi") == (0, "hi\n", "")
+    assert there("run", "--", "no-such-program")[0] == 127
+    assert there("run", "--ro", "here", "--", "true") == (125, "", f"isolate-fn run: here: {said}\n")
+    assert there("explain", "--policy", "TOOLS")[0] == 0
+    status, _, errors = there("explain", "--policy", "thumb")
+    assert (status, f"no pyproject.toml to look into: {said}, or name a file" in errors) == (1, True)
+    status, _, errors = there("learn", "os:getpid")
+    assert (status, f"isolate-fn learn: .: {said}\n" in errors) == (2, True)
+
+
 def test_interrupted() -> None:
     script = "echo ready; sleep 60"
     process = subprocess.Popen(

@@ -412,3 +412,21 @@ def test_threads_and_isolates_leave_when_there_is_no_work(short_rest: IsolatedEx
         assert not [held for held in lifetime._held if getattr(held, "plan", None) is own.plan]
         for handle in handles:
             os.close(handle)
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ({"max_worker": 2}, "did you mean max_workers=?"),
+        ({"initialiser": print}, "did you mean initializer=?"),
+        ({"time": 2}, "did you mean timeout=?"),
+        ({"memory": "1G"}, "it is a limit: write limits=Limits(memory=...)"),
+    ],
+    ids=str,
+)
+def test_options_that_do_not_exist(options: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        IsolatedExecutor(**options)
+    assert caught.value.remedy == remedy
+    with pytest.raises(PolicyError, match="the options are max_workers, initializer, initargs, policy, mounts, "):
+        IsolatedExecutor(xyz=1)

@@ -70,6 +70,12 @@ def test_a_script_that_calls_it(project, command):
     assert f"ro('{project}/b')" in document["decorator"]
 
 
+def test_a_script_that_is_missing_is_not_the_functions_error(project, command):
+    done = command("learn", "--script", "none.py", "lessons_of_command:lengths", cwd=project)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "isolate-fn learn: --script none.py: No such file or directory\n"
+
+
 def test_runs_are_saved_and_merged(project, command, tmp_path):
     for name in ("a", "b"):
         done = command("learn", "--save", tmp_path / f"{name}.json", "--", "cat", project / name)

@@ -198,3 +198,15 @@ def test_a_machine_without_namespaces(monkeypatch):
         seen.call(lessons.read_all, [])
     assert "engine 'landlock'" in str(caught.value)
     assert "isolate-fn doctor" in caught.value.remedy
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_grant_for_one_call_is_what_is_to_be_learned(host, named):
+    (host / "a").write_text("text")
+    with learn() as seen:
+        with pytest.raises(PolicyError) as caught:
+            seen.call(lessons.read, path=ro(host / "a")) if named else seen.call(lessons.read, ro(host / "a"))
+        assert caught.value.field == "argument 'path'"
+        assert "is to be learned" in caught.value.problem
+        assert caught.value.remedy == "pass the path as a text or pathlib.Path"
+        assert seen.call(lessons.read, str(host / "a")) == "text"

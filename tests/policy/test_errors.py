@@ -58,6 +58,13 @@ EXAMPLES: list[tuple[IsolationError, type[IsolationError], bool, str]] = [
 IDS = [f"{type(case[0]).__name__}-{number}" for number, case in enumerate(EXAMPLES)]
 
 
+@pytest.mark.parametrize(
+    ("allowed", "used", "more"), [(1024, None, 2048), (1024, 512, 2048), (1024, 5_861_376, 11_722_752), (None, 3, "...")]
+)
+def test_the_remedy_is_above_what_was_used(allowed: int | None, used: int | None, more: object) -> None:
+    assert f"Limits(memory={more})" in LimitExceeded("memory", allowed, used).remedy
+
+
 @pytest.mark.parametrize(("error", "parent", "ran", "text"), EXAMPLES, ids=IDS)
 def test_text_and_place_in_the_tree(
     error: IsolationError, parent: type[IsolationError], ran: bool, text: str

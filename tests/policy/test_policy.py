@@ -158,6 +158,8 @@ BAD_POLICY = [
     ({"limits": None}, "limits", "not a Limits", "Limits("),
     ({"network": "no"}, "network", "'no'", "True or False"),
     ({"network": 1}, "network", "1", "True or False"),
+    ({"network": ["host:443"]}, "network", "['host:443']", "Network(connect=[...]), which this version cannot enforce"),
+    ({"network": "host:443"}, "network", "'host:443'", "use False, or True"),
     ({"env": [("A", "1")]}, "env", "not a dictionary", "{"),
     ({"env": {"A": 1}}, "env['A']", "1 is not a str", "str(1)"),
     ({"env": {"A=B": "1"}}, "env", "'A=B'", "'='"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
+from isolate_fn._api.grants import Naming
 from isolate_fn._diagnose.learn.arguments import may_be_executed, programs_among, shown
 from isolate_fn._diagnose.learn.boxes import LearningBox, told
 from isolate_fn._diagnose.learn.copies import Copies
@@ -101,6 +102,10 @@ class Learning(Seen):
         given = getattr(function, "policy", None)
         if isinstance(given, Policy):
             self.base = given
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Mount):
+                problem = f"{value!r} grants something to one call, and what to grant is what is to be learned"
+                raise PolicyError(Naming(function, args, kwargs)(value), problem, "pass the path as a text or pathlib.Path")
         self.homes.add(getattr(function, "__module__", None) or "")
         plain, first = to_the_end(getattr(function, "__wrapped__", function))
         result: T = self._again((*args, *kwargs.values()), lambda box: box.call(plain, *first, *args, **kwargs))

@@ -32,8 +32,13 @@ def policy_named(name: str, near: str | os.PathLike[str] | None = None) -> Polic
     Raises:
         PolicyError: there is no policy of that name (says which ones there are), or the file is not to be trusted.
     """
-    start = os.path.abspath(near if near is not None else calling_file())
     preset = read.presets().get(name)
+    try:
+        start = os.path.abspath(near if near is not None else calling_file())
+    except FileNotFoundError:
+        if preset is None:
+            raise _nowhere(name) from None
+        return preset  # no file is above a directory that is gone
     try:
         path = nearest_project(start)
     except PolicyError:
@@ -46,6 +51,20 @@ def policy_named(name: str, near: str | os.PathLike[str] | None = None) -> Polic
         return preset
     table, at = read.policies_of(read.load(path))  # refuses a policy that is called like a preset
     return preset if preset is not None else read.named_policy(table, at, name)
+
+
+def _nowhere(name: str) -> PolicyError:
+    problem = f"there is no preset {name!r}, and no {read.PROJECT_FILE} to look into: {gone()}"
+    return PolicyError("policy", problem, "change to a directory that exists, or name a file")
+
+
+def gone() -> str:
+    """Return what an error says of a working directory that somebody has removed."""
+    try:
+        path = os.readlink("/proc/self/cwd").removesuffix(" (deleted)")
+    except OSError:  # no /proc
+        return "the working directory has been removed"
+    return f"the working directory, {path!r}, has been removed"
 
 
 def calling_file(*through: str) -> str:
