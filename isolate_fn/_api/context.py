@@ -27,6 +27,7 @@ from isolate_fn._runtime.talk import to_the_end
 from isolate_fn._runtime.toolbox import Toolbox
 from isolate_fn._transport.calls import EncodedCall, encode_call, function_part, function_reference, unbind
 from isolate_fn.errors import CallRejected, PolicyError, ResultRejected, TransportError
+from isolate_fn.policy.inside import inside as in_isolate
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.unsupported import refuse_unbuilt
 
@@ -48,11 +49,11 @@ class Sandbox(Programs, InOrder, ForTasks):
     """
 
     def __init__(self, policy: Policy) -> None:
-        refuse_nested("a sandbox block", "open it in the program that makes the call; what runs here is isolated already")
         super().__init__()
         self.policy = policy
         named = policy if policy.name else Policy.from_options(policy, name="sandbox")  # as its log records are told
-        self._prepared = prepare(named, tools=True, by_value=True)
+        if not in_isolate():  # where a module that makes one when it is imported can be imported nevertheless
+            self._prepared = prepare(named, tools=True, by_value=True)
         self._isolate: Isolate | None = None
         self._toolbox: Toolbox | None = None
         self._output = SharedOutput(policy.output, policy.limits.output)
@@ -81,6 +82,7 @@ class Sandbox(Programs, InOrder, ForTasks):
         return self
 
     def _only_once(self) -> None:
+        refuse_nested("a sandbox block", "open it in the program that makes the call; what runs here is isolated already")
         if self._isolate is not None or self._report is not None:
             raise PolicyError("sandbox", "this block was entered before", "write with sandbox(...) again")
 

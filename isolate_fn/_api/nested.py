@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from isolate_fn._api.other_ways import inside
 from isolate_fn.errors import PolicyError
+from isolate_fn.policy.inside import inside
 
 
 def refuse_nested(what: str, remedy: str) -> None:

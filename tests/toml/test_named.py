@@ -50,7 +50,7 @@ def test_the_project_of_the_code_counts(project: Path) -> None:
 IMPORTED = """
 import os
 from pathlib import Path
-from isolate_fn import Policy, isolated, sandbox
+from isolate_fn import IsolatedExecutor, Policy, isolated, sandbox
 FILE = os.path.join(os.path.dirname(__file__), "own.toml")
 @isolated(policy="web")
 def named(): return "named", os.path.exists(FILE)
@@ -60,6 +60,7 @@ def read(): return "read", os.path.exists(FILE)
 def preset(): return "preset"
 @isolated(reuse=True)
 def other(): return "other"
+box, executor = sandbox(policy="web"), IsolatedExecutor(1, policy="web")
 """
 
 
