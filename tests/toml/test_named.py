@@ -69,9 +69,14 @@ def test_modules_that_name_policies_are_imported_inside(project: Path) -> None:
     """Where the project's file is not: nothing of it decides anything there."""
     (project / "own.toml").write_text("[policies.own]\ntimeout = 5\n")
     (project / "module.py").write_text(IMPORTED)
-    says = "import module as m; print(m.named(), m.read(), m.preset(), m.other(), m.named.policy.timeout, m.read.policy.timeout)"
+    says = """
+import module as m
+print(m.named(), m.read(), m.preset(), m.other(), m.named.policy.timeout, m.read.policy.timeout)
+with m.box, m.executor:
+    print(m.box.call(m.named), m.executor.submit(m.other).result())
+"""
     done = run("-c", says, cwd=project)
-    assert done.stdout == "('named', False) ('read', False) preset other 7 5\n", done.stderr
+    assert done.stdout == "('named', False) ('read', False) preset other 7 5\n('named', False) other\n", done.stderr
 
 
 @pytest.mark.needs("namespaces")
