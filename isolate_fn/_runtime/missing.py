@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import stat
 import sys
 from collections.abc import Iterator
@@ -69,7 +70,8 @@ def _wanted(error: BaseException, part: str, seen: _Seen) -> Iterator[tuple[str,
     if isinstance(error, ImportError):
         yield from _module(error.name, seen)
     elif isinstance(error, OSError) and error.errno in _SHOWS_ABSENCE and error.filename is not None:
-        yield from _file(error.filename, seen, changes=error.errno == errno.EROFS or writes(part))
+        program = _program(error.filename, part, seen)
+        yield from _file(program or error.filename, seen, changes=error.errno == errno.EROFS or (not program and writes(part)))
     elif _kind(error).endswith("gaierror"):
         if seen.own_network:
             yield "/etc/resolv.conf", "network=True"
@@ -99,6 +101,15 @@ def _module(name: object, seen: _Seen) -> Iterator[tuple[str, str]]:
     if places and not all(map(seen.inside, places)):
         # The working directory may be on the path, and any directory in it is a module then.
         yield places[0], "" if any(map(_is_withheld, places)) else _mounts(*map(_ro, places))
+
+
+def _program(name: object, part: str, seen: _Seen) -> str:
+    """Return where on the host a program lies that was to be started by its bare name; empty for none."""
+    text = os.fsdecode(name) if isinstance(name, (str, bytes)) else ""
+    if "/" in text or "in Popen._execute_child" not in part or not _possible(text):
+        return ""
+    found = shutil.which(text[:_MOST_PATH], path=seen.environment.get("PATH", os.defpath)) or ""
+    return found if found.startswith("/") else ""
 
 
 def _file(name: object, seen: _Seen, *, changes: bool) -> Iterator[tuple[str, str]]:

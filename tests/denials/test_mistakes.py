@@ -133,6 +133,37 @@ def test_subprocess(follow):
     assert "/usr/bin/printf" in str(options["mounts"])
 
 
+def sort_by_program():
+    import subprocess
+
+    return subprocess.run(["sort"], input="b\na\n", capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("options", [{}, {"env": {"PATH": "/nowhere:/bin"}}], ids=["PATH", "env"])
+def test_a_program_by_its_name(follow, options):
+    value, options = follow(sort_by_program, **options)
+    assert value == "a\nb\n"
+    assert options["mounts"] == [ro(shutil.which("sort", path=options.get("env", os.environ)["PATH"]))]
+
+
+def test_a_program_that_is_nowhere_in_the_isolates_path(follow):
+    with pytest.raises(FileNotFoundError, match="sort") as caught:
+        follow(sort_by_program, env={"PATH": "/nowhere"})
+    assert "mounts=" not in str(getattr(caught.value, "__notes__", ""))
+
+
+def run_a_shell():
+    import subprocess
+
+    return subprocess.check_output("echo started", shell=True, text=True)
+
+
+def test_a_shell(follow):
+    value, options = follow(run_a_shell)
+    assert value == "started\n"
+    assert options["mounts"] == [ro("/bin/sh")]
+
+
 def sum_in_threads(numbers):
     from concurrent.futures import ThreadPoolExecutor
 

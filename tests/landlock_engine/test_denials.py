@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from isolate_fn import isolated, ro, rw, sandbox
 from isolate_fn.errors import SyscallDenied
-from isolate_fn.rules import Interpreter, SystemIO, Threads
+from isolate_fn.rules import FileChanges, ForkAndExec, Interpreter, Pipes, SystemIO, Threads
 
 pytestmark = [pytest.mark.needs("landlock>=6", "interpreter"), pytest.mark.usefixtures("without_namespaces")]
 HERE = os.path.abspath(__file__)
@@ -90,6 +91,19 @@ def test_no_mount_is_proposed_that_this_engine_refuses():
         with pytest.raises((FileNotFoundError, PermissionError)) as denied:
             isolated(content)(path)
         assert not getattr(denied.value, "__notes__", [])
+
+
+def sort() -> str:
+    return subprocess.run(["sort"], input="b\na\n", capture_output=True, text=True, check=True).stdout
+
+
+def test_a_program_by_its_name():
+    rules = [Interpreter(), SystemIO.everything(), Threads.everything(), Pipes(), ForkAndExec(), FileChanges.everything()]
+    with pytest.raises(PermissionError, match="sort") as denied:
+        isolated(sort, rules=rules, prewarm=0)()
+    program = shutil.which("sort")
+    assert denied.value.__notes__[-1].endswith(f'add mounts=[ro("{program}")]')
+    assert isolated(sort, rules=rules, mounts=[ro(program)], prewarm=0)() == "a\nb\n"
 
 
 def write(path: str) -> int:
