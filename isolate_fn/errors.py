@@ -276,7 +276,9 @@ class LimitExceeded(Terminated):
     ) -> None:
         super().__init__(limit, allowed, used, report)
         self.limit, self.allowed, self.used, self.report = limit, allowed, used, report
-        more = 2 * max(allowed, used or 0) if allowed else "..."
+        more: float | str = "..."
+        if allowed:
+            more = 2 * allowed if used is None or used < 2 * allowed else 2 * used  # above what was used
         self.remedy = f"raise it with limits=Limits({limit}={more}), or make the function need less"
 
     def _what(self) -> str:

@@ -59,7 +59,8 @@ IDS = [f"{type(case[0]).__name__}-{number}" for number, case in enumerate(EXAMPL
 
 
 @pytest.mark.parametrize(
-    ("allowed", "used", "more"), [(1024, None, 2048), (1024, 512, 2048), (1024, 5_861_376, 11_722_752), (None, 3, "...")]
+    ("allowed", "used", "more"),
+    [(8, None, 16), (8, 4, 16), (8, 9, 16), (8, 16, 32), (1024, 5_861_376, 11_722_752), (None, 3, "...")],
 )
 def test_the_remedy_is_above_what_was_used(allowed: int | None, used: int | None, more: object) -> None:
     assert f"Limits(memory={more})" in LimitExceeded("memory", allowed, used).remedy
