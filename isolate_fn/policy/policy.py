@@ -9,7 +9,6 @@ from isolate_fn._frozen import dataclass
 from isolate_fn.errors import PolicyError
 
 from . import checks, conflicts
-from .inside import inside
 from .limits import Limits
 from .mounts import Mount, _destination
 from .network import Network
@@ -160,8 +159,6 @@ class Policy(Value):
             PolicyError: the file cannot be read, or a key or value in it is wrong; names file, line and key, and the
                 nearest key that exists. Nothing in the file is passed over.
         """
-        if inside() and not os.path.exists(path):
-            return cls()
         from .toml.read import from_file
 
         return from_file(path, name)
@@ -192,24 +189,15 @@ class Policy(Value):
             PolicyError: an option does not exist (the nearest one is named) or has a wrong value.
         """
         if isinstance(base, str):
-            base = _named(base)
+            from .toml.find import policy_or_none_inside
+
+            base = policy_or_none_inside(base)
         kept = {} if base is None else _options_of(base)
         for name in options:
             if name in Limits.__annotations__ and name not in cls.__annotations__:
                 hint = f"it is a limit: write limits=Limits({name}=...)"
                 raise unknown_option(name, name, tuple(cls.__annotations__), hint)
         return cls(**{**kept, **options})
-
-
-def _named(name: str) -> Policy:
-    from .toml.find import policy_named
-
-    try:
-        return policy_named(name)
-    except PolicyError:
-        if not inside():
-            raise
-        return Policy()  # a module that is imported to run one of its functions: its project's file need not be mounted
 
 
 def _options_of(base: object) -> dict[str, Any]:

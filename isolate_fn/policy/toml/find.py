@@ -15,6 +15,7 @@ import stat
 import sys
 
 from isolate_fn.errors import PolicyError
+from isolate_fn.policy.inside import inside
 from isolate_fn.policy.policy import Policy
 from isolate_fn.policy.toml import read
 from isolate_fn.policy.toml.place import File, Place
@@ -65,6 +66,19 @@ def gone() -> str:
     except OSError:  # no /proc
         return "the working directory has been removed"
     return f"the working directory, {path!r}, has been removed"
+
+
+def policy_or_none_inside(name: str) -> Policy | None:
+    """Return what `policy_named` does; inside an isolate None where that fails, because no policy decides anything there.
+
+    A module that is imported to run one of its functions has decorators, and the project's file need not be mounted.
+    """
+    try:
+        return policy_named(name)
+    except PolicyError:
+        if inside():
+            return None
+        raise
 
 
 def calling_file(*through: str) -> str:

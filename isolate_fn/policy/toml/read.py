@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from isolate_fn.errors import PolicyError
 from isolate_fn.policy import mounts as words
 from isolate_fn.policy.host import Host
+from isolate_fn.policy.inside import inside
 from isolate_fn.policy.limits import Limits
 from isolate_fn.policy.network import Network
 from isolate_fn.policy.policy import Policy
@@ -104,6 +105,8 @@ def policies_of(file: File) -> tuple[Mapping[str, Any], Place]:
 
 def from_file(path: str | os.PathLike[str], name: str | None) -> Policy:
     """Return a policy of a file; see `Policy.from_toml`."""
+    if inside() and not os.path.exists(path):
+        return Policy()
     table, at = policies_of(load(path))
     if name is not None:
         return named_policy(table, at, name)
