@@ -13,7 +13,7 @@ from isolate_fn._plan.seccomp_base import worker_policy
 from isolate_fn.errors import ConflictingRules
 from isolate_fn.policy.rule_sets.base import RuleSet
 from isolate_fn.policy.rule_sets.basic import BasicCapabilities, Memory
-from isolate_fn.policy.rule_sets.builtin import Builtin
+from isolate_fn.policy.rule_sets.builtin import Builtin, joined
 from isolate_fn.policy.rule_sets.file_changes import FileChanges
 from isolate_fn.policy.rule_sets.networking import Networking
 from isolate_fn.policy.rule_sets.processes import ForkAndExec, Pipes
@@ -96,7 +96,7 @@ def _instead(call: Call, rules: Entries) -> str:
     for wanted in _permitting(call):
         for index, entry in enumerate(rules):
             if isinstance(entry, Builtin) and type(entry) is type(wanted):
-                wider = entry.joined(wanted)
+                wider = joined(entry, wanted)
                 if _works(call, (*rules[:index], wider, *rules[index + 1 :])):
                     return f"in place of {entry!r}: {wider!r}"
     for wanted in _permitting(call):

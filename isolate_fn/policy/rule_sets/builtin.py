@@ -155,10 +155,6 @@ class Builtin(RuleSet):
         words += [f"without({', '.join(map(repr, self._removed))})"] if self._removed else []
         return ".".join((start, *words))
 
-    def joined(self, other: Self) -> Self:
-        """Return the value with what another one of the same set permits as well; what was tightened stays so."""
-        return self._with(*other._chosen)
-
     def _with(self, *more: Permission) -> Self:
         """Return the value with these permissions as well; the order of choosing leaves no trace."""
         return self._changed((*self._chosen, *more), self._tightened, self._removed)
@@ -202,6 +198,11 @@ class Builtin(RuleSet):
             nearest = difflib.get_close_matches(call, permitted, n=1, cutoff=0.6)
             remedy = f"did you mean {nearest[0]!r}?" if nearest else "leave it out: what is not permitted is denied"
             raise PolicyError("rules", f"{self!r} does not permit {call!r}", remedy)
+
+
+def joined(one: Builtin, other: Builtin) -> Builtin:
+    """Return a value with what another one of the same set permits as well; what was tightened stays so."""
+    return one._with(*other._chosen)
 
 
 def _both(old: Rule | None, new: Rule) -> Rule:
