@@ -11,7 +11,6 @@ from isolate_fn._runtime import outcome, pool
 from isolate_fn._runtime.conversation import converse, hear_answer
 from isolate_fn._runtime.endings import Ended, Foreign, OutOfTime, TooMuchOutput
 from isolate_fn._runtime.isolate import SETUP_SECONDS, Isolate
-from isolate_fn._runtime.listening import OVER
 from isolate_fn._runtime.output import Output
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.said import read
@@ -233,11 +232,13 @@ def make_ready(isolate: Isolate, prepared: Prepared) -> Talk[None]:
         said = read(frame) if prepared.unchecked else _verified(frame, prepared)
         while not isolate.told.keys() >= _INTRODUCED:
             if {"failed", "end"} & isolate.told.keys():
+                if "built" in isolate.told:  # it ended afterwards, of what the function's module did: the call tells that
+                    break
                 raise Ended
             yield from isolate.step(latest)
         if not prepared.unchecked:
             verify_init(isolate.told["built"][1], prepared.plan)
-        if isolate.told.keys() & OVER:
+        if "limit" in isolate.told:
             raise Ended
     except OutOfTime:
         raise SetupError("build the isolate", "poll", 0, f"it took longer than {SETUP_SECONDS:.0f} s") from None

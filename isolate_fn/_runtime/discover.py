@@ -71,7 +71,8 @@ def discover_runtime(
     editable = tuple(discover_project.editable_mappings())
     for _, path in editable:
         _add_editable(tree, path)
-    entries = _add_sys_path(tree, (*sys.path, *_left(len(sys.modules), *_path()), *extra_sys_path))
+    left = _left(len(sys.modules), _path()[0], discover_project.absolute(""))
+    entries = _add_sys_path(tree, (*sys.path, *left, *extra_sys_path))
     # A path without anything to import would be looked up in vain by every import.
     shown = (entry for entry in entries if tree.shows_below(tree.resolve(entry)))
     return RuntimeView(
@@ -92,7 +93,7 @@ def runtime_key() -> tuple[object, ...]:
     """
     path, here = _path()
     count = len(sys.modules)
-    found = _editable_hooks(count), _left(count, path, here)
+    found = _editable_hooks(count), _left(count, path, discover_project.absolute(""))
     return (path, here, sys.prefix, sys.base_prefix, sys.executable, len(sys.meta_path), found)
 
 
@@ -116,9 +117,13 @@ def _editable_hooks(modules: int) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=8)
 def _left(modules: int, path: tuple[str, ...], here: str) -> tuple[str, ...]:
-    """Return where modules came from that ``sys.path`` no longer leads to; looked for as seldom as the finders."""
+    """Return the working directory, if modules came from it that ``sys.path`` no longer leads to.
+
+    Looked for as seldom as the finders. Of other directories that were on the path once nobody expects it any more, and each
+    would be one more to look into for every import.
+    """
     known = {discover_project.absolute(entry) for entry in path if isinstance(entry, str)}
-    return tuple(dict.fromkeys(discover_project.left_directories(known)))
+    return (here,) if here not in known and discover_project.was_imported_from(here) else ()
 
 
 def _add_python(tree: Tree, interpreter: str) -> None:

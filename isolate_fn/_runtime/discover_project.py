@@ -18,7 +18,7 @@ import importlib.machinery
 import itertools
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from isolate_fn._runtime.discover_tree import Tree
 
@@ -194,30 +194,30 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def left_directories(known: Collection[str]) -> Iterator[str]:
-    """Yield the directories that top-level modules of this program came from, and that are on ``sys.path`` no more.
+def was_imported_from(directory: str) -> bool:
+    """Tell whether a top-level module of this program was found in a directory by way of ``sys.path``.
 
-    Programs put a directory there for an import alone, as the command ``celery`` does with the working directory. For
-    what came through ``sys.path`` the import system keeps the finder of the directory; what was loaded from a file by
-    its path leaves none.
-
-    Args:
-        known: what is on ``sys.path``, absolute.
+    Programs put one there for an import alone, as the command ``celery`` does with the working directory. For what came
+    through ``sys.path`` the import system keeps the finder of the directory; what was loaded from a file by its path leaves
+    none.
     """
-    for name, module in list(sys.modules.items()):
-        if "." in name:
-            continue
-        try:
-            file = object.__getattribute__(module, "__spec__").origin  # which does not load a lazy module
-        except AttributeError:
-            continue
-        if not isinstance(file, str) or not os.path.isabs(file):
-            continue
-        directory, base = os.path.split(file)
-        if base.startswith("__init__."):
-            directory, base = os.path.split(directory)
-        if base.partition(".")[0] == name and directory not in known and sys.path_importer_cache.get(directory):
-            yield directory
+    if not sys.path_importer_cache.get(directory):
+        return False
+    return any(_home_of(name, module) == directory for name, module in list(sys.modules.items()))
+
+
+def _home_of(name: str, module: object) -> str:
+    """Return the directory in which a top-level module was found; empty for none."""
+    try:
+        file = object.__getattribute__(module, "__spec__").origin  # which does not load a lazy module
+    except AttributeError:
+        return ""
+    if "." in name or not isinstance(file, str) or not os.path.isabs(file):
+        return ""
+    directory, base = os.path.split(file)
+    if base.startswith("__init__."):
+        directory, base = os.path.split(directory)
+    return directory if base.partition(".")[0] == name else ""
 
 
 def editable_mappings() -> Iterator[tuple[str, str]]:

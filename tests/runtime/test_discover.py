@@ -408,22 +408,26 @@ def test_extra_sys_path(tmp_path: pathlib.Path) -> None:
     assert covers(view.orders, str(tmp_path / "module.py"))
 
 
-def test_directories_that_were_on_the_path_for_an_import(tmp_path: pathlib.Path) -> None:
-    """What sys.path led to while a module was imported; not what was loaded from a file, nor what a package holds."""
+@pytest.mark.parametrize("here", ["once", "pack", "plugins"])
+def test_a_working_directory_that_was_on_the_path_for_an_import(tmp_path: pathlib.Path, here: str) -> None:
+    """What sys.path led to while a module was imported; not what was loaded from a file, nor other directories."""
     make(tmp_path, "once/job.py", "once/helper.py", "once/.env", "once/data.txt")
     make(tmp_path, "pack/package/__init__.py", "pack/package/inner.py", "plugins/plugin.py", "plugins/other.py")
     before = f"""
-import sys, importlib.util
+import os, sys, importlib.util
+sys.path[:] = filter(None, sys.path)
 for directory, name in (("once", "job"), ("pack", "package.inner")):
     sys.path.insert(0, {str(tmp_path)!r} + "/" + directory)
     __import__(name)
     del sys.path[0]
 spec = importlib.util.spec_from_file_location("plugin", {str(tmp_path)!r} + "/plugins/plugin.py")
 sys.modules["plugin"] = importlib.util.module_from_spec(spec)
+os.chdir({str(tmp_path)!r} + "/{here}")
 """
     seen = Seen(tmp_path, before=before)
-    assert seen.names == {"once/job.py", "once/helper.py", "pack/package"}
-    assert {f"{tmp_path}/once", f"{tmp_path}/pack"} <= set(seen.sys_path)
+    expected = {"once": {"once/job.py", "once/helper.py"}, "pack": {"pack/package"}, "plugins": set[str]()}
+    assert seen.names == expected[here]
+    assert (f"{tmp_path}/{here}" in seen.sys_path) == bool(expected[here])
     assert Seen(tmp_path).names == set()
 
 

@@ -39,3 +39,29 @@ def test_a_spawner_that_is_slower_than_the_worker(run: Callable[..., str]) -> No
         isolate.end()
     """)
     assert printed == "True\n"
+
+
+def test_one_that_has_ended_before_it_was_introduced(run: Callable[..., str]) -> None:
+    """By what its function's module did at import, for example: its walls stood, and the call tells how it ended."""
+    printed = run("""
+        import json, select, socket
+        from isolate_fn._runtime.talk import to_the_end
+        prepared = prepare(Policy())
+        isolate = pool.start(prepared)
+        said = {}
+        while said.keys() < {"hello", "built"}:
+            data, rights, _, _ = isolate.status.recvmsg(1 << 16, 64)
+            said[next(iter(json.loads(data)))] = data
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        there.send(said["built"])
+        there.send(b'{"end": ["worker", 768]}')
+        isolate.poll.unregister(isolate.status)
+        status, isolate.status = isolate.status, here
+        isolate.poll.register(here, select.POLLIN)
+        select.select([isolate.channel], [], [])
+        to_the_end(isolate, call.make_ready(isolate, prepared))
+        print(isolate.ready is not None, isolate.told["end"])
+        isolate.status = status
+        isolate.end()
+    """)
+    assert printed == "True ['worker', 768]\n"
