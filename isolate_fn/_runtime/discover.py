@@ -71,7 +71,7 @@ def discover_runtime(
     editable = tuple(discover_project.editable_mappings())
     for _, path in editable:
         _add_editable(tree, path)
-    left = _left(len(sys.modules), _path()[0], discover_project.absolute(""))
+    left = _left(len(sys.modules), tuple(sys.path))
     entries = _add_sys_path(tree, (*sys.path, *left, *extra_sys_path))
     # A path without anything to import would be looked up in vain by every import.
     shown = (entry for entry in entries if tree.shows_below(tree.resolve(entry)))
@@ -91,16 +91,11 @@ def runtime_key() -> tuple[object, ...]:
 
     Modules that are added to a known directory later do not change it.
     """
-    path, here = _path()
-    count = len(sys.modules)
-    found = _editable_hooks(count), _left(count, path, discover_project.absolute(""))
-    return (path, here, sys.prefix, sys.base_prefix, sys.executable, len(sys.meta_path), found)
-
-
-def _path() -> tuple[tuple[str, ...], str]:
-    """Return ``sys.path`` and, where that depends on it, the current directory."""
     path = tuple(sys.path)
-    return path, discover_project.absolute("") if _has_relative(path) else ""
+    here = discover_project.absolute("") if _has_relative(path) else ""
+    count = len(sys.modules)
+    found = _editable_hooks(count), _left(count, path)
+    return (path, here, sys.prefix, sys.base_prefix, sys.executable, len(sys.meta_path), found)
 
 
 @functools.lru_cache(maxsize=8)
@@ -116,14 +111,15 @@ def _editable_hooks(modules: int) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=8)
-def _left(modules: int, path: tuple[str, ...], here: str) -> tuple[str, ...]:
+def _left(modules: int, path: tuple[str, ...]) -> tuple[str, ...]:
     """Return the working directory, if modules came from it that ``sys.path`` no longer leads to.
 
-    Looked for as seldom as the finders. Of other directories that were on the path once nobody expects it any more, and each
-    would be one more to look into for every import.
+    Looked for as seldom as the finders, so it is that of the time of the last import. Of other directories that were on the
+    path once nobody expects it any more, and each would be one more to look into for every import.
     """
+    here = discover_project.absolute("")
     known = {discover_project.absolute(entry) for entry in path if isinstance(entry, str)}
-    return (here,) if here not in known and discover_project.was_imported_from(here) else ()
+    return (here,) if here and here not in known and discover_project.was_imported_from(here) else ()
 
 
 def _add_python(tree: Tree, interpreter: str) -> None:
