@@ -144,7 +144,8 @@ def test_gunicorn(serve: Callable[..., str], tmp_path: Path, options: str) -> No
 def test_gunicorn_replaces_workers(serve: Callable[..., str]) -> None:
     said = serve("-m", "gunicorn", "-b", "unix:SOCKET", "-w", "2", "--max-requests", "3", "application:app", stop=signal.SIGINT)
     assert "Autorestarting worker" in said
-    assert "Traceback" not in said
+    # SIGINT ends gunicorn's workers where they are, and where that is the end of an answer it writes a traceback of its own.
+    assert "isolate_fn/" not in said
 
 
 @pytest.mark.needs("module:uvicorn")
