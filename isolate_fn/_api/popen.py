@@ -183,7 +183,10 @@ class Popen(Generic[AnyStr]):
             reason = self._reason(self._program, failure)  # while what it uses is there to be told
             _kill(self._program)
             self._pump.close()
-            raise (reason or failure) from None
+            try:
+                raise (reason or failure) from None
+            finally:
+                del reason  # it holds this frame, and with it the program's socket
         self._pump.close()
         self._ended(deadline)
         return self._collected.results()

@@ -102,7 +102,10 @@ class Programs(Starts):
             self._kill(program)
             with contextlib.suppress(TooMuchOutput):
                 pump.drain()
-            raise (reason or failure) from None
+            try:
+                raise (reason or failure) from None
+            finally:
+                del reason  # it holds this frame, and with it the program's socket
         finally:
             pump.close()
         reason = self._reason(program, None)
