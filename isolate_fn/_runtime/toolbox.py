@@ -15,6 +15,7 @@ from typing import Any
 from isolate_fn._runtime import outcome
 from isolate_fn._runtime.endings import Ended, OutOfTime, TooMuchOutput
 from isolate_fn._runtime.isolate import SETUP_SECONDS, Isolate
+from isolate_fn._runtime.listening import OVER
 from isolate_fn._runtime.prepared import Prepared
 from isolate_fn._runtime.program import Program
 from isolate_fn._runtime.talk import to_the_end
@@ -117,7 +118,7 @@ class Toolbox:
         """Give init a moment to tell how the isolate ended, or find that it lives on."""
         with contextlib.suppress(OutOfTime, Ended, TooMuchOutput):
             deadline = time.monotonic() + 2
-            while not {"end", "failed", "limit"} & self.isolate.told.keys():
+            while not OVER & self.isolate.told.keys():
                 to_the_end(self.isolate, self.isolate.step(deadline))
 
     def put(self, path: str, data: Buffer) -> None:
